@@ -1,0 +1,1 @@
+"""Data access: pool, unit of work, repositories, models, migrations."""

@@ -1,0 +1,190 @@
+"""Base, the naming of constraints, and the columns most tables share.
+
+Conventions: an annotation says the column's type (`Mapped[Decimal]` is Money, `Mapped[datetime]` is UTC …);
+`__init_subclass__` adds what follows from a type: the CHECK of a closed set and of a JSON kind.
+"""
+
+import sys
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, FetchedValue, ForeignKey, MetaData, Table, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+from gal_friday.dal.models import enums
+from gal_friday.dal.models.types import (
+    CalendarDate,
+    ClosedSet,
+    Cost,
+    Flag,
+    Identifier,
+    Json,
+    LongNumber,
+    Money,
+    PlainText,
+    Ratio,
+    TextArray,
+    UtcDateTime,
+    WholeNumber,
+)
+
+if sys.version_info >= (3, 14):
+    from uuid import uuid7 as new_id
+else:
+    from uuid_utils.compat import uuid7 as new_id
+
+__all__ = [
+    "Base",
+    "Identified",
+    "Recorded",
+    "Mutable",
+    "AccountScoped",
+    "DEFAULT_ACCOUNT_ID",
+    "JsonAny",
+    "JsonArray",
+    "JsonObject",
+    "LongInt",
+    "Proportion",
+    "ExactCost",
+    "Str20",
+    "Str32",
+    "Str64",
+    "Str100",
+    "Str128",
+    "new_id",
+]
+
+DEFAULT_ACCOUNT_ID = "default"
+
+ExactCost = Annotated[Decimal, "cost"]
+Proportion = Annotated[Decimal, "ratio"]
+LongInt = Annotated[int, 64]
+Str20 = Annotated[str, 20]
+Str32 = Annotated[str, 32]
+Str64 = Annotated[str, 64]
+Str100 = Annotated[str, 100]
+Str128 = Annotated[str, 128]
+JsonObject = Annotated[dict[str, Any], "object"]
+JsonArray = Annotated[list[Any], "array"]
+JsonAny = Annotated[Any, "any"]
+
+CLOSED_SETS: tuple[type[StrEnum], ...] = tuple(
+    value
+    for value in vars(enums).values()
+    if isinstance(value, type) and issubclass(value, StrEnum) and value is not StrEnum
+)
+
+
+class Base(DeclarativeBase):
+    """What every table shares; its metadata is what migrations are compared with."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy's declared form
+        Decimal: Money(),
+        ExactCost: Cost(),
+        Proportion: Ratio(),
+        datetime: UtcDateTime(),
+        date: CalendarDate(),
+        str: PlainText(),
+        Str20: PlainText(20),
+        Str32: PlainText(32),
+        Str64: PlainText(64),
+        Str100: PlainText(100),
+        Str128: PlainText(128),
+        bool: Flag(),
+        int: WholeNumber(),
+        LongInt: LongNumber(),
+        UUID: Identifier(),
+        list[str]: TextArray(),
+        JsonObject: Json("object"),
+        JsonArray: Json("array"),
+        JsonAny: Json("any"),
+        **{closed_set: ClosedSet(closed_set) for closed_set in CLOSED_SETS},
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(table := cls.__dict__.get("__table__"), Table):
+            _declare_checks_of_types(table)
+
+    def __repr__(self) -> str:
+        # Keys only: rows may hold what a log must not.
+        key = ", ".join(
+            f"{column.name}={self.__dict__.get(column.name)!r}" for column in self.__mapper__.primary_key
+        )
+        return f"<{type(self).__name__} {key}>"
+
+
+class Recorded:
+    """A row that knows when it was stored."""
+
+    created_at: Mapped[datetime] = mapped_column(
+        server_default=func.now(), sort_order=90, comment="When the row was stored, by the server's clock"
+    )
+
+
+class Identified(Recorded):
+    """A row with an id of its own: UUIDv7, made here, known before the row is stored."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-90, comment="UUIDv7 made by the client")
+
+    def __init__(self, **values: Any) -> None:
+        values.setdefault("id", new_id())
+        super().__init__(**values)
+
+
+class Mutable:
+    """A row that may change: the loser of a race to change it gets StaleWrite.
+
+    Both columns are raised by a trigger, so that raw SQL counts too; the ORM reads them back.
+    """
+
+    updated_at: Mapped[datetime] = mapped_column(
+        server_default=func.now(),
+        server_onupdate=FetchedValue(),
+        sort_order=91,
+        comment="When the row last changed, by the server's clock",
+    )
+    row_version: Mapped[int] = mapped_column(
+        server_default=text("1"),
+        server_onupdate=FetchedValue(),
+        sort_order=92,
+        comment="Raised by every change; a writer names the version it read",
+    )
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 -- a class-level directive
+        return {"version_id_col": cls.row_version, "version_id_generator": False, "eager_defaults": True}
+
+
+class AccountScoped:
+    """A row that belongs to one account, so that two bots in one database never see each other's."""
+
+    account_id: Mapped[Str64] = mapped_column(
+        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
+        default=DEFAULT_ACCOUNT_ID,
+        sort_order=-80,
+        comment="Account the row belongs to",
+    )
+
+
+def _declare_checks_of_types(table: Table) -> None:
+    for column in table.columns:
+        if isinstance(column.type, ClosedSet):
+            table.append_constraint(CheckConstraint(column.in_(list(column.type.enum)), name=column.name))
+        elif isinstance(column.type, Json) and column.type.kind != "any":
+            kind = column.type.kind
+            table.append_constraint(
+                CheckConstraint(func.jsonb_typeof(column) == kind, name=f"{column.name}_is_{kind}")
+            )

@@ -1,0 +1,160 @@
+"""Everything that can go wrong, by name.
+
+Each error's message is the first line of its class's docstring followed by the facts it was raised with;
+the facts are attributes too (`error.facts["constraint"]`). No fact is ever a secret.
+"""
+
+from typing import ClassVar
+
+
+class PersistenceError(Exception):
+    """State could not be stored or recovered."""
+
+    #: What a person may run or change next; printed by the command line.
+    hint: ClassVar[str] = ""
+
+    def __init__(self, explanation: str = "", **facts: object) -> None:
+        self.explanation = explanation
+        self.facts = facts
+        super().__init__(explanation, facts)
+
+    def __str__(self) -> str:
+        summary = (type(self).__doc__ or type(self).__name__).partition("\n")[0]
+        details = ", ".join(f"{name}={value!r}" for name, value in self.facts.items() if value is not None)
+        message = f"{summary.rstrip('.')}: {self.explanation}" if self.explanation else summary
+        return f"{message} ({details})" if details else message
+
+
+# --- what the caller asked for -------------------------------------------------------------------------
+
+
+class NotFound(PersistenceError):
+    """No such row."""
+
+
+class Ambiguous(PersistenceError):
+    """More than one row fits; narrow the question."""
+
+
+class AlreadyExists(PersistenceError):
+    """A row with this key is already stored."""
+
+
+class InvalidReference(PersistenceError):
+    """A row refers to one that does not exist, or is still referred to."""
+
+
+class ConstraintViolated(PersistenceError):
+    """The database refused a row that breaks a rule of its table."""
+
+
+class InvalidValue(PersistenceError):
+    """A value cannot be stored exactly as it is."""
+
+
+class InvalidFilter(PersistenceError):
+    """A filter, ordering or page cursor does not fit the table asked."""
+
+
+class IllegalTransition(PersistenceError):
+    """An order moves forward only."""
+
+
+# --- what others did meanwhile -------------------------------------------------------------------------
+
+
+class StaleWrite(PersistenceError):
+    """Someone else saved this row first."""
+
+    hint = "reload the row and apply the change again, or use Database.retrying"
+
+
+class TransactionConflict(PersistenceError):
+    """Deadlock or serialization failure: the server ended this transaction, it can be repeated."""
+
+
+class LockTimeout(PersistenceError):
+    """A lock was not granted in time."""
+
+
+# --- the server ----------------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(PersistenceError):
+    """The database cannot be reached."""
+
+    hint = "gal-friday db url shows where it is looked for"
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection to the database broke; the transaction in progress is void."""
+
+
+class CommitUnknown(DatabaseUnavailable):
+    """The connection broke before the answer to COMMIT; the transaction may or may not be stored."""
+
+
+class TooManyConnections(DatabaseUnavailable):
+    """The server has no connection to spare."""
+
+
+class PoolTimeout(PersistenceError):
+    """Every connection of the pool stayed in use for the whole acquire timeout."""
+
+    hint = "raise GAL_FRIDAY_DATABASE__POOL_SIZE, or hold transactions for less time"
+
+
+class StatementTimeout(PersistenceError):
+    """A statement ran longer than the statement timeout and was cancelled."""
+
+
+class DiskFull(PersistenceError):
+    """The server has no disk space left; nothing of this transaction was stored."""
+
+
+class PermissionDenied(PersistenceError):
+    """The login role may not do this."""
+
+
+class DatabaseError(PersistenceError):
+    """The database refused a statement."""
+
+
+# --- the schema ----------------------------------------------------------------------------------------
+
+
+class MigrationFailed(PersistenceError):
+    """A revision could not be applied; the schema is as it was before it."""
+
+
+class MigrationLockTimeout(PersistenceError):
+    """Another process kept migrating for longer than this one may wait."""
+
+
+class SchemaOutdated(PersistenceError):
+    """The database has pending revisions."""
+
+    hint = "gal-friday db upgrade"
+
+
+class SchemaTooNew(PersistenceError):
+    """The database was migrated by newer code that no longer serves this version."""
+
+    hint = "install the version named, or a newer one"
+
+
+# --- at the edges --------------------------------------------------------------------------------------
+
+
+class ConfigurationError(PersistenceError):
+    """A setting is malformed."""
+
+    hint = "every setting, its default and its unit: .env.example"
+
+
+class EmbeddedServerError(PersistenceError):
+    """The embedded PostgreSQL server cannot be used."""
+
+
+class UnreadableFile(PersistenceError):
+    """A file is not what it was taken for."""

@@ -1,0 +1,90 @@
+"""Arithmetic on money: one decimal context, and the few places where something is rounded, by name.
+
+Amounts, prices and quantities have at most 18 decimals and 38 digits; the product of two has at most 36
+decimals. Everything in between is exact: inside `exact()` a result that would need rounding raises
+`decimal.Inexact`, except in the functions named `…_rounded` here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import (
+    ROUND_HALF_UP,
+    Clamped,
+    Context,
+    Decimal,
+    DivisionByZero,
+    FloatOperation,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+    Rounded,
+    Subnormal,
+    localcontext,
+)
+
+PRECISION = 80
+MONEY_DECIMALS = 18
+COST_DECIMALS = 36
+RATIO_DECIMALS = 8
+
+ZERO = Decimal(0)
+
+MONEY_CONTEXT = Context(
+    prec=PRECISION,
+    rounding=ROUND_HALF_UP,
+    traps=[Clamped, DivisionByZero, FloatOperation, Inexact, InvalidOperation, Overflow, Subnormal],
+)
+_ROUNDING_CONTEXT = Context(
+    prec=PRECISION,
+    rounding=ROUND_HALF_UP,
+    traps=[Clamped, DivisionByZero, FloatOperation, InvalidOperation, Overflow, Subnormal],
+)
+assert Rounded not in MONEY_CONTEXT.traps or not MONEY_CONTEXT.traps[Rounded]  # trailing zeros may go
+
+
+@contextmanager
+def exact() -> Iterator[Context]:
+    """Arithmetic in the block is exact or raises `decimal.Inexact`; mixing in a float raises too."""
+    with localcontext(MONEY_CONTEXT) as context:
+        yield context
+
+
+def average_price_rounded(cost: Decimal, quantity: Decimal) -> Decimal:
+    """*cost* per unit, half up to 18 decimals. Raises ZeroDivisionError for a quantity of zero."""
+    return _quotient(cost, quantity, MONEY_DECIMALS)
+
+
+def ratio_rounded(part: Decimal, whole: Decimal) -> Decimal:
+    """*part* / *whole*, half up to 8 decimals. Raises ZeroDivisionError for a whole of zero."""
+    return _quotient(part, whole, RATIO_DECIMALS)
+
+
+def amount_rounded(amount: Decimal) -> Decimal:
+    """An exact product brought to a money column's 18 decimals, half up."""
+    with localcontext(_ROUNDING_CONTEXT):
+        return amount.quantize(Decimal(1).scaleb(-MONEY_DECIMALS))
+
+
+def canonical(value: Decimal) -> Decimal:
+    """The same number in its one spelling: no exponent above zero, no trailing zeros, no negative zero.
+
+    Two equal amounts print and hash alike however they were written or stored.
+    """
+    with localcontext(MONEY_CONTEXT):
+        if not value:
+            return ZERO
+        stripped = value.normalize()
+        exponent = stripped.as_tuple().exponent
+        return stripped.quantize(Decimal(1)) if isinstance(exponent, int) and exponent > 0 else stripped
+
+
+def _quotient(dividend: Decimal, divisor: Decimal, decimals: int) -> Decimal:
+    # A quotient of 80 digits rounded once more could round twice; the remainder decides instead.
+    with localcontext(MONEY_CONTEXT):
+        scaled_dividend = abs(dividend).scaleb(decimals)
+        scaled_divisor = abs(divisor)
+        whole, remainder = divmod(scaled_dividend, scaled_divisor)
+        if 2 * remainder >= scaled_divisor:
+            whole += 1
+        negative = (dividend < 0) != (divisor < 0) and whole != 0
+        return (-whole if negative else whole).scaleb(-decimals)
