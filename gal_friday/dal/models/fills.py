@@ -1,0 +1,104 @@
+"""Fills: what the exchange says was executed."""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from gal_friday.dal.models.enums import LiquidityType, ReportSource, Side
+from gal_friday.dal.models.models_base import (
+    AccountScoped,
+    Base,
+    Identified,
+    JsonObject,
+    LongInt,
+    Proportion,
+    Str20,
+    Str32,
+    Str64,
+    Str100,
+)
+from gal_friday.dal.models.orders import Order
+from gal_friday.dal.models.positions import Position
+
+
+class Fill(Identified, AccountScoped, Base):
+    __tablename__ = "fills"
+    __table_args__ = (
+        UniqueConstraint("account_id", "exchange", "trading_pair", "exchange_order_id", "fill_id"),
+        Index(None, "order_id"),
+        Index(None, "position_id", "applied_seq"),
+        Index(None, "trade_id"),
+        Index(None, "exchange_order_id"),
+        Index(None, "filled_at"),
+        Index(None, "trading_pair", "filled_at"),
+        CheckConstraint("quantity_filled > 0", name="quantity_positive"),
+        {"comment": "Append-only: one row per execution, however often it was reported"},
+    )
+
+    order_id: Mapped[UUID] = mapped_column(
+        ForeignKey("orders.id", ondelete="RESTRICT"), comment="Order filled"
+    )
+    position_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("positions.id", ondelete="RESTRICT"), comment="Position it was applied to"
+    )
+    trade_id: Mapped[UUID | None] = mapped_column(comment="Trade it is part of (soft link)")
+    fill_id: Mapped[Str100] = mapped_column(comment="The exchange's trade id, or one derived by us")
+    fill_id_synthetic: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="True where the exchange sent no id"
+    )
+    exchange_order_id: Mapped[Str100] = mapped_column(comment="The exchange's order id")
+    exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
+    trading_pair: Mapped[Str64] = mapped_column(comment="Canonical pair, BASE/QUOTE")
+    applied_seq: Mapped[LongInt | None] = mapped_column(
+        comment="Its number within the position, in the order of application"
+    )
+    side: Mapped[Side] = mapped_column(comment="Buy or sell")
+    quantity_filled: Mapped[Decimal] = mapped_column(comment="Base units executed")
+    fill_price: Mapped[Decimal] = mapped_column(comment="Price of the execution")
+    quote_currency: Mapped[Str20] = mapped_column(comment="Currency of the price")
+    commission: Mapped[Decimal] = mapped_column(
+        server_default=text("0"), comment="Fee in commission_asset; negative is a rebate"
+    )
+    commission_asset: Mapped[Str20] = mapped_column(comment="Currency of the commission")
+    commission_rate: Mapped[Proportion | None] = mapped_column(comment="Fee as a proportion of the value")
+    commission_quote: Mapped[Decimal | None] = mapped_column(
+        comment="Fee in quote currency; empty where the rate is not known"
+    )
+    realized_pnl: Mapped[Decimal | None] = mapped_column(
+        comment="Profit and loss it realised, before commission"
+    )
+    liquidity_type: Mapped[LiquidityType | None] = mapped_column(comment="Added or took liquidity")
+    filled_at: Mapped[datetime] = mapped_column(comment="When it happened, by the exchange's clock")
+    received_at: Mapped[datetime] = mapped_column(
+        server_default=text("now()"), comment="When we first heard of it"
+    )
+    applied_at: Mapped[datetime | None] = mapped_column(comment="When it took effect on the books")
+    source: Mapped[ReportSource] = mapped_column(
+        server_default=ReportSource.ENGINE, comment="How we first heard of it"
+    )
+    raw: Mapped[JsonObject | None] = mapped_column(comment="The exchange's report as received")
+
+    order: Mapped[Order] = relationship(lazy="raise_on_sql")
+    position: Mapped[Position | None] = relationship(lazy="raise_on_sql")
+
+
+class UnmatchedFill(Identified, AccountScoped, Base):
+    __tablename__ = "unmatched_fills"
+    __table_args__ = (
+        UniqueConstraint("account_id", "exchange", "trading_pair", "exchange_order_id", "fill_id"),
+        Index(None, "received_at"),
+        {"comment": "Fills whose order is not known yet"},
+    )
+
+    exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
+    trading_pair: Mapped[Str64] = mapped_column(comment="Pair as sent")
+    exchange_order_id: Mapped[Str100] = mapped_column(comment="The exchange's order id")
+    fill_id: Mapped[Str100] = mapped_column(comment="The exchange's trade id, or one derived by us")
+    payload: Mapped[JsonObject] = mapped_column(comment="The fill as it will be applied")
+    received_at: Mapped[datetime] = mapped_column(
+        server_default=text("now()"), comment="When we first heard of it"
+    )
+    source: Mapped[ReportSource] = mapped_column(comment="How we first heard of it")
