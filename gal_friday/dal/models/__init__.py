@@ -8,3 +8,26 @@ from gal_friday.dal.models.positions import Position, PositionMark
 from gal_friday.dal.models.signals import RiskDecision, RiskLimit, Signal, TradeSignal
 from gal_friday.dal.models.strategies import Strategy, StrategyState
 from gal_friday.dal.models.trades import ArchivedTrade, Trade
+
+__all__ = [
+    "DEFAULT_ACCOUNT_ID",
+    "Account",
+    "ArchivedTrade",
+    "Base",
+    "CashFlow",
+    "Fill",
+    "Instrument",
+    "Order",
+    "OrderHistory",
+    "Position",
+    "PositionMark",
+    "RiskDecision",
+    "RiskLimit",
+    "Signal",
+    "Strategy",
+    "StrategyState",
+    "Trade",
+    "TradeSignal",
+    "UnmatchedFill",
+    "new_id",
+]

@@ -1,0 +1,228 @@
+"""BaseRepository: what every table can be asked, over a session it is given."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy import ColumnElement, Select, Table, exists, func, inspect, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gal_friday.dal.criteria import Criterion, Ordering, beyond, checked, clauses_of, direction, ordering
+from gal_friday.dal.error_translation import translate_orm_errors
+from gal_friday.dal.models import Base
+from gal_friday.errors import Ambiguous, InvalidFilter, InvalidValue, NotFound
+
+M = TypeVar("M", bound=Base)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[M]):
+    """Some rows in order, and the cursor that asks for the ones after them (None: there are none)."""
+
+    items: Sequence[M]
+    next: tuple[Any, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertCounts:
+    """What an upsert did: rows that were new, rows that changed, rows that were there as given."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+class BaseRepository(Generic[M]):
+    """Rows of one table, as entities, in the transaction of the session given.
+
+    A filter is a column expression (`Order.status == OrderStatus.NEW`), an ordering is a column
+    (`Order.created_at.desc()`). Every method raises InvalidFilter for expressions that do not fit the table,
+    InvalidValue for values it cannot store exactly, and what else in `gal_friday.errors` the database has
+    cause for.
+    """
+
+    model: type[M]
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add(self, entity: M) -> M:
+        """Store a new row; columns the server fills are read back.
+
+        Raises AlreadyExists, InvalidReference or ConstraintViolated with the constraint and the value.
+        """
+        self._session.add(entity)
+        await self._flush()
+        return entity
+
+    async def add_many(self, entities: Iterable[M]) -> Sequence[M]:
+        """Store new rows, all or none. Raises as `add` does."""
+        stored = list(entities)
+        self._session.add_all(stored)
+        await self._flush()
+        return stored
+
+    async def get(self, key: Any) -> M | None:
+        """The row with this primary key (a tuple where it has several columns), or None."""
+        return await self._session.get(self.model, key)
+
+    async def one(self, key: Any) -> M:
+        """The row with this primary key. Raises NotFound."""
+        entity = await self.get(key)
+        if entity is None:
+            raise NotFound(table=self.model.__tablename__, key=key)
+        return entity
+
+    async def update(self, entity: M) -> M:
+        """Store what was changed on *entity*, in this session or outside of any.
+
+        Raises StaleWrite when its row was changed by someone else since it was read.
+        """
+        state = inspect(entity)
+        if state.transient:
+            raise InvalidValue("never stored; use add", entity=repr(entity))
+        if state.detached:
+            self._session.add(entity)
+        await self._flush()
+        return entity
+
+    async def delete(self, entity: M) -> None:
+        """Remove a row. Raises InvalidReference while others refer to it, StaleWrite if it changed."""
+        await self._session.delete(entity)
+        await self._flush()
+
+    async def find_all(
+        self,
+        *criteria: Criterion,
+        order_by: Ordering | Sequence[Ordering] | None = None,
+        limit: int | None = None,
+    ) -> Sequence[M]:
+        """Rows that meet all *criteria*, ordered by *order_by* and then by primary key."""
+        statement = self._select(*criteria, order_by=order_by)
+        return (await self._session.scalars(statement.limit(limit) if limit is not None else statement)).all()
+
+    async def find_one_by(self, *criteria: Criterion) -> M | None:
+        """The one row that meets all *criteria*, or None. Raises Ambiguous when there are more."""
+        found = await self.find_all(*criteria, limit=2)
+        if len(found) > 1:
+            raise Ambiguous(table=self.model.__tablename__, first=repr(found[0]), second=repr(found[1]))
+        return found[0] if found else None
+
+    async def count(self, *criteria: Criterion) -> int:
+        """How many rows meet all *criteria*; reads them all, so never for a page."""
+        statement = select(func.count()).select_from(self.model).where(*checked(self.model, criteria))
+        return (await self._session.scalars(statement)).one()
+
+    async def exists(self, *criteria: Criterion) -> bool:
+        """Whether any row meets all *criteria*."""
+        inner = select(self.model).where(*checked(self.model, criteria))
+        return (await self._session.scalars(select(exists(inner)))).one()
+
+    async def page(
+        self,
+        *criteria: Criterion,
+        order_by: Ordering | Sequence[Ordering] | None = None,
+        after: Sequence[Any] | None = None,
+        limit: int = 50,
+    ) -> Page[M]:
+        """At most *limit* rows after the cursor *after*, which is the `next` of the page before.
+
+        A keyset, not an offset: page 10,000 costs what page one costs, and rows that arrive meanwhile neither
+        repeat nor hide others. Raises InvalidFilter for a nullable ordering, mixed directions or a cursor of
+        another ordering.
+        """
+        if limit < 1:
+            raise InvalidFilter("a page has at least one row", limit=limit)
+        directions = ordering(self.model, order_by)
+        nullable = [item.attribute for item in directions if getattr(item.column, "nullable", False)]
+        if nullable:
+            raise InvalidFilter("a page is ordered by columns that are never empty", columns=nullable)
+        statement = self._select(*criteria, order_by=order_by).limit(limit + 1)
+        if after is not None:
+            statement = statement.where(beyond(directions, after))
+        rows = (await self._session.scalars(statement)).all()
+        if len(rows) <= limit:
+            return Page(rows, None)
+        return Page(rows[:limit], tuple(getattr(rows[limit - 1], item.attribute) for item in directions))
+
+    async def stream(
+        self,
+        *criteria: Criterion,
+        order_by: Ordering | Sequence[Ordering] | None = None,
+        batch_size: int = 1_000,
+    ) -> AsyncIterator[M]:
+        """The same rows as `find_all`, fetched *batch_size* at a time: memory stays flat."""
+        statement = self._select(*criteria, order_by=order_by).execution_options(yield_per=batch_size)
+        result = await self._session.stream_scalars(statement)
+        try:
+            async for entity in result:
+                yield entity
+                self._session.expunge(entity)  # otherwise the session would keep every row
+        finally:
+            await result.close()
+
+    async def upsert_many(
+        self,
+        entities: Iterable[M],
+        *,
+        conflict: Sequence[Ordering] | None = None,
+        update: Sequence[Ordering] | None = None,
+    ) -> UpsertCounts:
+        """Store rows, or bring those already there up to date; rows already as given are not touched.
+
+        *conflict* names the columns of the unique key (default: the primary key), *update* those to overwrite
+        (default: every other column given). Of rows with the same key in one call the last one counts.
+        """
+        table = cast("Table", self.model.__table__)
+        key = [
+            direction(self.model, item).column.name for item in conflict or inspect(self.model).primary_key
+        ]
+        overwrite = None if update is None else [direction(self.model, item).column.name for item in update]
+        by_shape: dict[tuple[str, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
+        for entity in entities:
+            values = _given_values(entity)
+            by_shape.setdefault(tuple(values), {})[tuple(values.get(name) for name in key)] = values
+        inserted = updated = total = 0
+        for shape, rows in by_shape.items():
+            default = [name for name in shape if name not in {*key, "id", "created_at", "row_version"}]
+            statement = _upsert(table, key, default if overwrite is None else overwrite)
+            is_new: ColumnElement[bool] = literal_column("(xmax = 0)")
+            flags = (await self._session.scalars(statement.returning(is_new), list(rows.values()))).all()
+            inserted += sum(flags)
+            updated += len(flags) - sum(flags)
+            total += len(rows)
+        return UpsertCounts(inserted, updated, total - inserted - updated)
+
+    def _select(
+        self, *criteria: Criterion, order_by: Ordering | Sequence[Ordering] | None = None
+    ) -> Select[M]:
+        directions = ordering(self.model, order_by)
+        return select(self.model).where(*checked(self.model, criteria)).order_by(*clauses_of(directions))
+
+    async def _flush(self) -> None:
+        with translate_orm_errors():
+            await self._session.flush()
+
+
+def _upsert(table: Table, key: Sequence[str], overwrite: Sequence[str]) -> Insert:
+    statement = insert(table)
+    if not overwrite:
+        return statement.on_conflict_do_nothing(index_elements=key)
+    excluded = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=key,
+        set_={name: excluded[name] for name in overwrite},
+        where=or_(*(table.c[name].is_distinct_from(excluded[name]) for name in overwrite)),
+    )
+
+
+def _given_values(entity: Base) -> dict[str, Any]:
+    """Column values set on *entity*, by column name."""
+    mapper = inspect(type(entity))
+    return {
+        column.name: entity.__dict__[attribute.key]
+        for attribute in mapper.column_attrs
+        for column in attribute.columns
+        if attribute.key in entity.__dict__ and column.computed is None
+    }
