@@ -39,7 +39,10 @@ cat >/dev/null
 for pid_file in "$1"/*.pid "$1"/*/postmaster.pid; do
     [ -f "$pid_file" ] && kill -QUIT "$(head -n 1 "$pid_file")"
 done 2>/dev/null
-until rm -rf "$1"; do sleep 0.1; done
+for _ in $(seq 100); do
+    rm -rf "$1" 2>/dev/null && exit
+    sleep 0.1
+done
 """
 
 
