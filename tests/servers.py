@@ -297,6 +297,8 @@ class PostgresServer(_Server):
                 symlinks=True,
                 copy_function=_link_or_copy,
             )
+            for directory, _, _ in os.walk(copy):  # the watchdog must be able to delete it
+                self.hand_over(Path(directory))
             return copy / "bin"
         return bin_directory
 
