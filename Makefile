@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all a newcomer needs: they make the virtual environment themselves.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help demo test coverage lint types migrate revision docs clean
+
+help:           ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
+
+$(BIN)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+demo: $(BIN)/.installed        ## a bot killed three times and none the worse for it
+	$(BIN)/gal-friday demo
+
+test: $(BIN)/.installed        ## every test, on real servers
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+
+lint: $(BIN)/.installed        ## ruff and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(BIN)/.installed       ## mypy --strict
+	$(BIN)/mypy
+
+migrate: $(BIN)/.installed     ## bring the configured database (or the embedded one) up to date
+	$(BIN)/gal-friday db upgrade
+
+revision: $(BIN)/.installed    ## a new revision from the models: make revision m="what changes"
+	$(BIN)/gal-friday db revision -m "$(m)"
+
+docs: $(BIN)/.installed        ## docs/schema.md and .env.example from the code
+	$(BIN)/python docs/generate.py
+
+clean:          ## remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov dist build

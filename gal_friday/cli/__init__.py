@@ -1,0 +1,44 @@
+"""The command line: `gal-friday …`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gal_friday import __version__
+from gal_friday.cli import db, demo, embedded, replay
+from gal_friday.config import Settings
+
+app = typer.Typer(
+    name="gal-friday",
+    help="The persistence layer of a trading bot: its database, its server, and a trial run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(db.app, name="db", help="The schema and its migrations.")
+app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one's own.")
+app.command("replay")(replay.replay)
+app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    db_config: Annotated[
+        Path | None, typer.Option("--db-config", help="TOML or JSON file of settings; see .env.example.")
+    ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    settings = Settings.load(db_config)
+    logging.basicConfig(level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    context.obj = settings

@@ -1,0 +1,139 @@
+"""The composition root: `open_database` puts server, schema, pool and repositories together.
+
+`async_engine` and `AsyncSessionFactory` are for those who bring their own sessions: made on first use from
+`Settings.load()`, without migrating anything.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import URL
+
+from gal_friday.config import DatabaseSettings, Settings
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.migrations.migration_manager import MigrationManager
+from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.repositories import Repositories
+from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
+from gal_friday.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+T = TypeVar("T")
+
+
+class Database(Repositories):
+    """An open database.
+
+    `transaction()` gives a unit of work; the repositories are attributes here too, and each call on one of
+    those (`await db.orders.get(order_id)`) is a transaction of its own.
+    """
+
+    def __init__(self, pool: DatabaseConnectionPool) -> None:
+        self.pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in repository_classes():
+            raise AttributeError(f"{type(self).__name__!r} has no repository {name!r}")
+        return _OwnTransaction(self.pool, name)
+
+    def transaction(self, *, actor: str | None = None) -> "AbstractAsyncContextManager[UnitOfWork]":
+        """One transaction: committed on a clean exit, undone by any exception.
+
+        See `DatabaseConnectionPool.transaction`.
+        """
+        return self.pool.transaction(actor=actor)
+
+    async def retrying(
+        self, work: Callable[[UnitOfWork], Awaitable[T]], *, actor: str | None = None, attempts: int = 20
+    ) -> T:
+        """Run *work* in a transaction, again from the start when another transaction got in its way.
+
+        See `DatabaseConnectionPool.retrying`.
+        """
+        return await self.pool.retrying(work, actor=actor, attempts=attempts)
+
+
+class _OwnTransaction:
+    """A repository whose every call is a transaction of its own."""
+
+    def __init__(self, pool: DatabaseConnectionPool, name: str) -> None:
+        self._pool = pool
+        self._name = name
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        function = getattr(repository_classes()[self._name], method)
+        return partial(self._stream if inspect.isasyncgenfunction(function) else self._call, method)
+
+    async def _call(self, method: str, *args: Any, **options: Any) -> Any:
+        async with self._pool.transaction() as uow:
+            return await getattr(getattr(uow, self._name), method)(*args, **options)
+
+    async def _stream(self, method: str, *args: Any, **options: Any) -> AsyncIterator[Any]:
+        async with self._pool.transaction() as uow:
+            async for item in getattr(getattr(uow, self._name), method)(*args, **options):
+                yield item
+
+
+@asynccontextmanager
+async def open_database(settings: Settings | None = None) -> AsyncIterator[Database]:
+    """An open, migrated database; closed when the block ends.
+
+    With no `database.url` configured the embedded server is started, or joined when another process of
+    yours runs it. The account 'default' is opened if there is none.
+
+    Raises ConfigurationError, EmbeddedServerError, DatabaseUnavailable, MigrationFailed, MigrationLockTimeout,
+    SchemaTooNew, or SchemaOutdated where `migrate_on_open` is off and revisions are pending.
+    """
+    settings = settings or Settings.load()
+    async with AsyncExitStack() as stack:
+        url, migration_url = settings.database.sqlalchemy_url(), settings.database.sqlalchemy_migration_url()
+        if url is None or migration_url is None:
+            url = migration_url = await _start_embedded(settings, stack)
+        await _bring_up_to_date(migration_url, settings.database)
+        pool = await stack.enter_async_context(DatabaseConnectionPool(settings.database, url=url))
+        async with pool.transaction(actor="open_database") as uow:
+            await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
+        yield Database(pool)
+
+
+async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> URL:
+    server = EmbeddedServer(settings.embedded)
+    endpoint = await asyncio.to_thread(server.start)
+    stack.push_async_callback(asyncio.to_thread, server.stop)
+    return endpoint.url
+
+
+async def _bring_up_to_date(url: URL, settings: DatabaseSettings) -> None:
+    manager = MigrationManager(url, settings)
+    if settings.migrate_on_open:
+        await manager.run_migrations()
+    else:
+        await manager.check_compatibility()
+
+
+@cache
+def _own_pool() -> DatabaseConnectionPool:
+    settings = Settings.load()
+    url = settings.database.sqlalchemy_url() or EmbeddedServer(settings.embedded).start().url
+    return DatabaseConnectionPool(settings.database, url=url)
+
+
+if TYPE_CHECKING:
+    async_engine: AsyncEngine
+    AsyncSessionFactory: async_sessionmaker[AsyncSession]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "async_engine":
+        return _own_pool().engine
+    if name == "AsyncSessionFactory":
+        return _own_pool().sessionmaker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
