@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -69,12 +70,17 @@ class DatabaseSettings(_Slice):
     ssl_root_certificate: Path | None = Field(None, description="PEM file of the authorities to trust")
     ssl_certificate: Path | None = Field(None, description="PEM file of the client's certificate")
     ssl_key: Path | None = Field(None, description="PEM file of the client's key")
-    server_settings: dict[str, str] = Field(
+    server_settings: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="Server parameters for each connection, as JSON"
     )
     pgbouncer: bool = Field(False, description="`url` leads to PgBouncer in transaction mode")
     migrate_on_open: bool = Field(True, description="open_database() applies pending revisions")
     migration_wait_seconds: Seconds = Field(300, description="Waiting while another process migrates")
+
+    @field_validator("server_settings", mode="before")
+    @classmethod
+    def _read_json(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("url", "migration_url")
     @classmethod

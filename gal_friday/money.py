@@ -79,6 +79,8 @@ def canonical(value: Decimal) -> Decimal:
 
 
 def _quotient(dividend: Decimal, divisor: Decimal, decimals: int) -> Decimal:
+    if not divisor:
+        raise ZeroDivisionError(f"{dividend} / 0")
     # A quotient of 80 digits rounded once more could round twice; the remainder decides instead.
     with localcontext(MONEY_CONTEXT):
         scaled_dividend = abs(dividend).scaleb(decimals)
