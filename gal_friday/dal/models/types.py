@@ -9,11 +9,12 @@ import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Date, DateTime, Dialect, Integer, Numeric, String, Text, types
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from gal_friday.errors import InvalidValue
@@ -262,6 +263,26 @@ class Identifier(TypeDecorator[UUID]):
         if value is not None and not isinstance(value, UUID):
             raise InvalidValue(f"a {type(value).__name__} is not a UUID", value=value)
         return value
+
+
+class InternetAddress(TypeDecorator[IPv4Address | IPv6Address]):
+    """INET holding one address, without a network."""
+
+    impl = INET
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> IPv4Address | IPv6Address | None:
+        if value is None:
+            return None
+        if not isinstance(value, str | IPv4Address | IPv6Address):
+            raise InvalidValue(f"a {type(value).__name__} is not an internet address", value=value)
+        try:
+            address = ip_address(value)
+        except ValueError:
+            raise InvalidValue("not an internet address", value=value) from None
+        if isinstance(address, IPv6Address) and address.scope_id:
+            raise InvalidValue("PostgreSQL stores no scope of an address", value=value)
+        return address
 
 
 class TransactionId(types.UserDefinedType[int]):
