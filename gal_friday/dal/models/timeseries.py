@@ -119,7 +119,11 @@ class PortfolioSnapshot(Identified, AccountScoped, Base):
     __tablename__ = "portfolio_snapshots"
     __table_args__ = (
         UniqueConstraint(
-            "account_id", "strategy_id", "snapshot_timestamp", postgresql_nulls_not_distinct=True
+            "account_id",
+            "strategy_id",
+            "snapshot_timestamp",
+            name="uq_portfolio_snapshots_one_per_instant",
+            postgresql_nulls_not_distinct=True,
         ),
         Index(None, "strategy_id", "snapshot_timestamp"),
         {
