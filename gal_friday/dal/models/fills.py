@@ -27,7 +27,14 @@ from gal_friday.dal.models.positions import Position
 class Fill(Identified, AccountScoped, Base):
     __tablename__ = "fills"
     __table_args__ = (
-        UniqueConstraint("account_id", "exchange", "trading_pair", "exchange_order_id", "fill_id"),
+        UniqueConstraint(
+            "account_id",
+            "exchange",
+            "trading_pair",
+            "exchange_order_id",
+            "fill_id",
+            name="uq_fills_identity",
+        ),
         Index(None, "order_id"),
         Index(None, "position_id", "applied_seq"),
         Index(None, "trade_id"),
@@ -88,7 +95,14 @@ class Fill(Identified, AccountScoped, Base):
 class UnmatchedFill(Identified, AccountScoped, Base):
     __tablename__ = "unmatched_fills"
     __table_args__ = (
-        UniqueConstraint("account_id", "exchange", "trading_pair", "exchange_order_id", "fill_id"),
+        UniqueConstraint(
+            "account_id",
+            "exchange",
+            "trading_pair",
+            "exchange_order_id",
+            "fill_id",
+            name="uq_unmatched_fills_identity",
+        ),
         Index(None, "received_at"),
         {"comment": "Fills whose order is not known yet"},
     )

@@ -150,7 +150,7 @@ class OrderHistory(Identified, AccountScoped, Base):
     __tablename__ = "order_history"
     __table_args__ = (
         Index(None, "order_id", "occurred_at", "id"),
-        Index(None, "occurred_at"),
+        Index(None, "account_id", "occurred_at"),
         {"comment": "Append-only: every change of an order and every report about it"},
     )
 

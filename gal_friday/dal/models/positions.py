@@ -36,6 +36,7 @@ class Position(Identified, Mutable, AccountScoped, Base):
             postgresql_nulls_not_distinct=True,
         ),
         Index("ix_positions_open", "account_id", "id", postgresql_where=text("closed_at IS NULL")),
+        Index(None, "account_id", "opened_at"),
         Index(None, "trading_pair", "opened_at"),
         Index(None, "strategy_id"),
         Index(None, "opened_at"),

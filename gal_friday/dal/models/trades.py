@@ -36,6 +36,7 @@ def _closed_is_complete() -> CheckConstraint:
 
 def _indexes_of_references() -> tuple[Index, ...]:
     return (
+        Index(None, "account_id", "entry_timestamp"),
         Index(None, "signal_id"),
         Index(None, "position_id"),
         Index(None, "entry_order_id"),
