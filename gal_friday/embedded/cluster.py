@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ FIXED_SETTINGS = {
     "log_destination": "stderr",
     "logging_collector": "off",
 }
+# There fsync() leaves the data in the drive's cache.
+MACOS_SETTINGS = {"wal_sync_method": "fsync_writethrough"}
 
 
 def data_major(cluster: Path) -> int | None:
@@ -49,12 +52,13 @@ def data_major(cluster: Path) -> int | None:
     if not cluster.exists():
         return None
     version_file = cluster / "PG_VERSION"
-    if not version_file.exists():
+    major = version_file.read_text().partition(".")[0].strip() if version_file.exists() else ""
+    if not major.isdecimal():
         raise EmbeddedServerError(
-            "the cluster is damaged, it has no PG_VERSION; restore a backup, or move it away to begin anew",
+            "the cluster is damaged (see its PG_VERSION); restore a backup, or move it away to begin anew",
             cluster=str(cluster),
         )
-    return int(version_file.read_text().split(".")[0])
+    return int(major)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ class ClusterMaker:
             self._run("postgres", *single_user, stdin=CREATE_DATABASE)
             unfinished.rename(self.store.cluster)
         except BaseException:
-            shutil.rmtree(unfinished)
+            # A killed initdb's children may still write; the next attempt removes what stays.
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise
         _sync_directory(self.store.directory)
 
@@ -115,8 +120,9 @@ class ClusterMaker:
 
 def server_command(installation: Installation, cluster: Path, socket_directory: Path) -> list[str]:
     """The postmaster's command line."""
+    fixed = {**FIXED_SETTINGS, **(MACOS_SETTINGS if sys.platform == "darwin" else {})}
     quoted = str(socket_directory).replace('"', '""')  # the setting is a list
-    settings = {**FIXED_SETTINGS, "unix_socket_directories": f'"{quoted}"'}
+    settings = {**fixed, "unix_socket_directories": f'"{quoted}"'}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [str(installation.bin_directory / "postgres"), "-D", str(cluster), *options]
 

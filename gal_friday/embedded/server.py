@@ -134,7 +134,7 @@ class EmbeddedServer:
             )
         assert self._share is not None
         os.set_inheritable(self._share.fd, True)
-        os.execv(program, [str(program), endpoint.dsn, *arguments])  # noqa: S606  becoming it is the point
+        os.execv(program, [str(program), "--dbname", endpoint.dsn, *arguments])  # noqa: S606  becoming it is the point
 
     def __enter__(self) -> Endpoint:
         return self.start()

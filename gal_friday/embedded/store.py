@@ -122,8 +122,9 @@ def make_store(data_directory: Path) -> Store:
 
 def _furnish(store: Store, account: Account) -> bool:
     """Make what is missing of *store*; says whether *account* can use it."""
-    store.directory.mkdir(exist_ok=True)
-    store.directory.chmod(0o700 if account.is_caller else 0o711)
+    if not store.directory.exists():
+        store.directory.mkdir()
+        store.directory.chmod(0o700 if account.is_caller else 0o711)
     account.make_directory(store.socket_directory)
     return account.is_caller or account.can_write_in(store.socket_directory)
 
@@ -162,8 +163,8 @@ def system_directory(account: Account) -> Path:
         except (OSError, EmbeddedServerError) as error:
             problems[str(directory)] = str(error)
     raise EmbeddedServerError(
-        f"root's server runs as {account.name}, who can use neither the data directory nor those tried; choose"
-        " a GAL_FRIDAY_EMBEDDED__DATA_DIRECTORY open to that account",
+        f"root's server runs as {account.name}, who can use neither the data directory nor those tried;"
+        " choose a GAL_FRIDAY_EMBEDDED__DATA_DIRECTORY open to that account",
         tried=problems,
     )
 

@@ -179,10 +179,12 @@ class Watchdog:
 
 
 def is_postmaster_of(cluster: str, pid: int) -> bool:
-    """Whether process *pid* is at work in the directory *cluster*, as every process of its server is."""
+    """Whether process *pid* is PostgreSQL, at work in the directory *cluster*."""
     if os.path.exists("/proc/self/cwd"):  # noqa: PTH110  pathlib loads slowly
         try:
-            return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(cluster)  # noqa: PTH115
+            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+                name = file.read()
+            return name.startswith("postgres") and os.path.samefile(f"/proc/{pid}/cwd", cluster)  # noqa: PTH121
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             return False  # ended, a zombie, or somebody else's
     done = subprocess.run(  # noqa: S603  no input from outside
