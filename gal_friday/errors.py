@@ -57,7 +57,7 @@ class InvalidFilter(PersistenceError):
 
 
 class IllegalTransition(PersistenceError):
-    """An order moves forward only."""
+    """Orders, signals, trades and positions move forward only."""
 
 
 # --- what others did meanwhile -------------------------------------------------------------------------
@@ -92,6 +92,10 @@ class ConnectionLost(DatabaseUnavailable):
 
 class CommitUnknown(DatabaseUnavailable):
     """The connection broke before the answer to COMMIT; the transaction may or may not be stored."""
+
+
+class ConnectionRejected(DatabaseUnavailable):
+    """The server is there but refuses this login, database or certificate; trying again changes nothing."""
 
 
 class TooManyConnections(DatabaseUnavailable):

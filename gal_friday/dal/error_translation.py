@@ -1,0 +1,209 @@
+"""From SQLSTATE to the errors of gal_friday.errors, once per engine.
+
+The errors of SQLAlchemy and asyncpg stay reachable as `__cause__`, without the rows and values they quote.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
+from sqlalchemy import Dialect, event
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import EmulatedDBAPIException, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm.exc import FlushError, StaleDataError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gal_friday.dal.error_facts import WITHHELD_TABLES, facts_of_argument, facts_of_server_error
+from gal_friday.errors import (
+    AlreadyExists,
+    ConfigurationError,
+    ConnectionLost,
+    ConnectionRejected,
+    ConstraintViolated,
+    DatabaseError,
+    DatabaseUnavailable,
+    DiskFull,
+    InvalidReference,
+    InvalidValue,
+    LockTimeout,
+    PermissionDenied,
+    PersistenceError,
+    StaleWrite,
+    StatementTimeout,
+    TooManyConnections,
+    TransactionConflict,
+)
+
+#: Whole codes first, then classes (the first two characters).
+ERRORS_BY_SQLSTATE: dict[str, type[PersistenceError]] = {
+    "23001": InvalidReference,
+    "23503": InvalidReference,
+    "23505": AlreadyExists,
+    "25P03": ConnectionLost,  # idle in transaction for too long
+    "40001": TransactionConflict,
+    "40P01": TransactionConflict,
+    "42501": PermissionDenied,
+    "53100": DiskFull,
+    "53300": TooManyConnections,
+    "55P03": LockTimeout,
+    "57014": StatementTimeout,
+    "57P01": ConnectionLost,
+    "57P02": ConnectionLost,
+    "57P03": ConnectionLost,
+    "57P05": ConnectionLost,  # idle for too long
+    "08": ConnectionLost,
+    "22": InvalidValue,
+    "23": ConstraintViolated,
+}
+
+# At the door of the server the same conditions mean something else.
+_CONNECT_ERRORS: dict[str, type[DatabaseUnavailable]] = {
+    "3D000": ConnectionRejected,
+    "42501": ConnectionRejected,
+    "53300": TooManyConnections,
+    "28": ConnectionRejected,
+}
+
+#: Ended by the server for being idle: says nothing about the other connections of the pool.
+_IDLE_TIMEOUTS = frozenset({"25P03", "57P05"})
+
+#: What asyncpg raises, beside OSError and TimeoutError.
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_STALE = re.compile(r"on table '(?P<table>\w+)' expected to \w+ (?P<expected>\d+) row\(s\); (?P<matched>\d+)")
+
+
+def install_error_translation(engine: AsyncEngine) -> None:
+    """Make every error of *engine*, connecting included, one of gal_friday.errors. Call once per engine."""
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "handle_error", _on_error)
+
+
+def translated_server_error(
+    error: asyncpg.PostgresError, context: ExceptionContext | None = None
+) -> PersistenceError:
+    """What an error of the server means; for statements executed on asyncpg directly."""
+    facts = facts_of_server_error(error, context)
+    if facts["table"] in WITHHELD_TABLES:
+        _withhold(context.original_exception if context else error)
+        return _error_class(error)("values of this table are not repeated", **facts)
+    if error.sqlstate in {"23502", "23514"}:
+        error.detail = None  # the whole failing row, printed with every traceback
+    return _error_class(error)(str(error.args[0]), **facts)
+
+
+def connection_failure(error: Exception, **target: object) -> PersistenceError:
+    """What it means that no connection could be opened to *target* (host, port, database, user)."""
+    if isinstance(error, asyncpg.PostgresError):
+        code = error.sqlstate or ""
+        kind = _CONNECT_ERRORS.get(code) or _CONNECT_ERRORS.get(code[:2], DatabaseUnavailable)
+        return kind(str(error.args[0]), **target, sqlstate=code or None)
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return ConfigurationError(str(error.args[0]), **target)
+    if isinstance(error, TimeoutError):
+        return DatabaseUnavailable("no answer within the connect timeout", **target)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConnectionRejected(error.verify_message, **target)
+    return DatabaseUnavailable(str(error), **target)
+
+
+@contextmanager
+def translate_orm_errors() -> Iterator[None]:
+    """Turn what the ORM itself raises while flushing into errors of gal_friday.errors."""
+    try:
+        yield
+    except (StaleDataError, FlushError, PendingRollbackError) as error:
+        raise translated_orm_error(error) from error
+
+
+def translated_orm_error(error: StaleDataError | FlushError | PendingRollbackError) -> PersistenceError:
+    """StaleWrite, with the table, for StaleDataError; the nearest there is for the others."""
+    if isinstance(error, PendingRollbackError):
+        return DatabaseError("an earlier error voided this transaction; start a new one")
+    match = _STALE.search(str(error))
+    if match:
+        return StaleWrite(
+            table=match["table"], rows_expected=int(match["expected"]), rows_found=int(match["matched"])
+        )
+    return StaleWrite(str(error)) if isinstance(error, StaleDataError) else InvalidValue(str(error))
+
+
+def _connect(
+    dialect: Dialect, _record: ConnectionPoolEntry, arguments: Any, parameters: dict[str, Any]
+) -> DBAPIConnection:
+    target = {name: parameters.get(name) for name in ("host", "port", "database", "user")}
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except EmulatedDBAPIException as error:
+        raise connection_failure(error.driver_exception, **target) from error
+    except OSError as error:  # TimeoutError is one
+        raise connection_failure(error, **target) from error
+
+
+def _on_error(context: ExceptionContext) -> PersistenceError | None:
+    error = context.original_exception
+    if isinstance(error, EmulatedDBAPIException):
+        error = error.driver_exception
+    if context.is_pre_ping or not isinstance(error, Exception) or isinstance(error, SQLAlchemyError):
+        return None  # the pool's own business, a cancellation, a mistake in using SQLAlchemy
+    if context.connection is None:
+        return connection_failure(error)
+    return _connection_loss(error, context) or _statement_failure(error, context)
+
+
+def _connection_loss(error: Exception, context: ExceptionContext) -> PersistenceError | None:
+    """ConnectionLost when nothing more will come over this connection, which the pool then drops."""
+    if isinstance(error, asyncpg.PostgresError) and error.severity_en in {"FATAL", "PANIC"}:
+        # The server says goodbye before it hangs up: to SQLAlchemy this connection still looks alive.
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = error.sqlstate not in _IDLE_TIMEOUTS
+        return ConnectionLost(str(error.args[0]), sqlstate=error.sqlstate)
+    if isinstance(error, TimeoutError):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+        return ConnectionLost("no answer from the server in time")
+    if isinstance(error, OSError) or context.is_disconnect:
+        context.is_disconnect = True
+        return ConnectionLost(str(error), sqlstate=getattr(error, "sqlstate", None))
+    return None
+
+
+def _statement_failure(error: Exception, context: ExceptionContext) -> PersistenceError | None:
+    if isinstance(error, asyncpg.PostgresError):
+        return translated_server_error(error, context)
+    if isinstance(error, InvalidValue):
+        return _located(error, context)
+    if isinstance(error, asyncpg.DataError | UnicodeError | OverflowError):
+        facts = facts_of_argument(context, message=str(error))
+        if facts["table"] in WITHHELD_TABLES:
+            _withhold(context.original_exception)
+        return InvalidValue(str(error), **facts)
+    if isinstance(error, DRIVER_ERRORS):
+        return DatabaseError(str(error))
+    return None
+
+
+def _located(error: InvalidValue, context: ExceptionContext) -> InvalidValue:
+    """The refusal of a column type, with the column it was raised for."""
+    facts = facts_of_argument(context, value=error.facts.get("value"))
+    if facts["table"] in WITHHELD_TABLES:
+        error.facts.pop("value", None)
+    return InvalidValue(error.explanation, **{**facts, **error.facts})
+
+
+def _error_class(error: asyncpg.PostgresError) -> type[PersistenceError]:
+    code = error.sqlstate or ""
+    return ERRORS_BY_SQLSTATE.get(code) or ERRORS_BY_SQLSTATE.get(code[:2], DatabaseError)
+
+
+def _withhold(error: BaseException | None) -> None:
+    """Remove the text of an error that quotes values, and of those it was raised from."""
+    while error is not None:
+        error.args = ("withheld",)
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None
+        error = error.__cause__ or error.__context__
