@@ -1,0 +1,144 @@
+"""What revision files call beyond Alembic's own `op`.
+
+Revisions are history: once released, a function here keeps doing what it did, and a file in `sql/` keeps its
+text. A changed server function is a new file (`raise_row_version_2.sql`) and a new revision.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import op
+from alembic.script import ScriptDirectory
+from sqlalchemy import DDL, ColumnElement, TextClause, text
+
+from gal_friday.dal.models.types import TransactionId
+
+__all__ = [
+    "TransactionId",
+    "attach_row_version",
+    "create_default_partition",
+    "create_function",
+    "create_index_concurrently",
+    "detach_row_version",
+    "drop_default_partition",
+    "drop_function",
+    "drop_index_concurrently",
+    "execute_sql_file",
+]
+
+# For statements nobody queues behind: long enough for other people's transactions to end, not for ever.
+CONCURRENT_LOCK_TIMEOUT = "5min"
+
+_ATTACH_ROW_VERSION = """
+    CREATE TRIGGER raise_row_version BEFORE UPDATE ON %(table)s
+    FOR EACH ROW EXECUTE FUNCTION raise_row_version()
+"""
+_DETACH_ROW_VERSION = "DROP TRIGGER raise_row_version ON %(table)s"
+_CREATE_DEFAULT_PARTITION = "CREATE TABLE %(partition)s PARTITION OF %(table)s DEFAULT"
+_DROP_FUNCTION = "DROP FUNCTION %(function)s()"
+_IS_INVALID = text(
+    "SELECT true FROM pg_index WHERE indexrelid = to_regclass(CAST(:index AS text)) AND NOT indisvalid"
+)
+_LOCK_TIMEOUT = text("SELECT set_config('lock_timeout', :value, false)")
+_CURRENT_LOCK_TIMEOUT = text("SELECT current_setting('lock_timeout')")
+
+
+def create_index_concurrently(
+    index: str,
+    table: str,
+    columns: Sequence[str | TextClause | ColumnElement[object]],
+    *,
+    unique: bool = False,
+    where: TextClause | None = None,
+    using: str | None = None,
+) -> None:
+    """Build *index* while others go on writing.
+
+    This commits the revision's transaction: let nothing else stand in such a revision. Broken off, the build
+    leaves an invalid index behind, which the next attempt drops first.
+    """
+    with _outside_a_transaction():
+        if not op.get_context().as_sql and op.get_bind().scalar(_IS_INVALID, {"index": _quoted(index)}):
+            op.drop_index(index, table, postgresql_concurrently=True, if_exists=True)
+        op.create_index(
+            index,
+            table,
+            columns,
+            unique=unique,
+            if_not_exists=True,  # the connection may have been lost between the build and its record
+            postgresql_concurrently=True,
+            postgresql_where=where,
+            postgresql_using=using,
+        )
+
+
+def drop_index_concurrently(index: str, table: str) -> None:
+    """Drop *index* while others go on writing; commits the revision's transaction."""
+    with _outside_a_transaction():
+        op.drop_index(index, table, postgresql_concurrently=True, if_exists=True)
+
+
+def execute_sql_file(name: str) -> None:
+    """Execute the one statement in the file *name* of the migrations' `sql/` directory."""
+    config = op.get_context().config
+    assert config is not None
+    statement = (Path(ScriptDirectory.from_config(config).dir) / "sql" / name).read_text(encoding="utf-8")
+    op.execute(text(statement.replace(":", r"\:")))  # no binds in there
+
+
+def create_function(name: str) -> None:
+    """Create the function whose definition is `sql/<name>.sql`."""
+    execute_sql_file(f"{name}.sql")
+
+
+def drop_function(name: str) -> None:
+    """Drop the function *name*, which takes no arguments."""
+    _execute_ddl(_DROP_FUNCTION, function=name)
+
+
+def attach_row_version(table: str) -> None:
+    """Have every update of a row of *table* raise its row_version and updated_at."""
+    _execute_ddl(_ATTACH_ROW_VERSION, table=table)
+
+
+def detach_row_version(table: str) -> None:
+    """Undo attach_row_version."""
+    _execute_ddl(_DETACH_ROW_VERSION, table=table)
+
+
+def create_default_partition(table: str) -> None:
+    """Create `<table>_default`, which takes the rows no other partition of *table* is for."""
+    _execute_ddl(_CREATE_DEFAULT_PARTITION, table=table, partition=f"{table}_default")
+
+
+def drop_default_partition(table: str) -> None:
+    """Drop `<table>_default` and the rows in it."""
+    op.drop_table(f"{table}_default")
+
+
+@contextmanager
+def _outside_a_transaction() -> Iterator[None]:
+    # CONCURRENTLY waits for every transaction that still sees the old state. Nobody who reads or writes
+    # queues behind it, so the short lock timeout that protects them would only be in its way.
+    context = op.get_context()
+    with context.autocommit_block():
+        if context.as_sql:
+            op.execute(_LOCK_TIMEOUT.bindparams(value=CONCURRENT_LOCK_TIMEOUT))
+            yield
+            return
+        before = op.get_bind().scalar(_CURRENT_LOCK_TIMEOUT)
+        op.get_bind().execute(_LOCK_TIMEOUT, {"value": CONCURRENT_LOCK_TIMEOUT})
+        try:
+            yield
+        finally:
+            op.get_bind().execute(_LOCK_TIMEOUT, {"value": before})
+
+
+def _execute_ddl(statement: str, **names: str) -> None:
+    quoted = {placeholder: _quoted(name) for placeholder, name in names.items()}
+    op.execute(DDL(statement, context=quoted))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+
+def _quoted(name: str) -> str:
+    return op.get_context().dialect.identifier_preparer.quote(name)
