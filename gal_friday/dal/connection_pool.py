@@ -1,0 +1,203 @@
+"""DatabaseConnectionPool: the engine, its connections and how they are obtained."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from gal_friday.config import DatabaseSettings
+from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
+from gal_friday.dal.error_translation import install_error_translation
+from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
+from gal_friday.dal.models.types import dumps
+from gal_friday.dal.retrying import retry
+from gal_friday.errors import ConfigurationError, ConnectionLost, DatabaseUnavailable, PersistenceError
+
+HEALTH_QUERY = text("SELECT current_setting('server_version'), pg_is_in_recovery()")
+
+# Parameters that last as long as the transaction this statement opens.
+BEGIN = text(
+    "SELECT set_config(name, value, true)"
+    " FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, value)"
+)
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """The answer to one question put to the server, or why there was none."""
+
+    ok: bool
+    latency_seconds: float
+    server_version: str | None = None
+    in_recovery: bool | None = None
+    error: str | None = None
+
+
+class DatabaseConnectionPool:
+    """Connections to one database, opened as they are needed and kept.
+
+    Used as an async context manager, or between `initialize` and `close`. A restart of the server goes
+    unnoticed between transactions: `session` tries again until the server is back, for at most
+    `retry_timeout_seconds`.
+    """
+
+    def __init__(self, settings: DatabaseSettings, *, url: URL | None = None) -> None:
+        """Opens nothing yet. Raises ConfigurationError where neither *url* nor *settings* name a database."""
+        url = url or settings.sqlalchemy_url()
+        if url is None:
+            raise ConfigurationError("no database is named", variable="GAL_FRIDAY_DATABASE__URL")
+        self._settings = settings
+        self._url = url
+        self._engine: AsyncEngine | None = None
+        self._opening = asyncio.Lock()
+        #: Parameters `begin` sets because the connection could not be opened with them (PgBouncer).
+        self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
+
+    def __repr__(self) -> str:
+        state = "closed" if self._engine is None else "open"
+        return f"<DatabaseConnectionPool {self._url.render_as_string(hide_password=True)} {state}>"
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def initialize(self) -> None:
+        """Open the pool and prove it with one connection; does nothing when it is open.
+
+        Raises DatabaseUnavailable when the server cannot be reached for `retry_timeout_seconds`, and at once
+        ConnectionRejected when it refuses the login or has no such database.
+        """
+        async with self._opening:
+            if self._engine is not None:
+                return
+            engine = make_engine(self._settings, self._url)
+            try:
+                await self._retry(lambda: _ask_for_health(engine))
+            except BaseException:
+                await engine.dispose()
+                raise
+            self._engine = engine
+        log.info("pool opened", extra={"database": self._url.render_as_string(hide_password=True)})
+
+    async def close(self) -> None:
+        """Close all connections, those in use when they are given back; does nothing when it is closed."""
+        async with self._opening:
+            engine, self._engine = self._engine, None
+            if engine is not None:
+                await engine.dispose()
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine. Raises DatabaseUnavailable while the pool is not open."""
+        if self._engine is None:
+            raise DatabaseUnavailable("the pool is not open")
+        return self._engine
+
+    @property
+    def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
+        """Makes sessions whose entities stay readable after commit."""
+        return async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def session(self, settings: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:
+        """A session with an open transaction, its server parameters set as `begin` does.
+
+        The transaction is rolled back at the end of the block unless the block has committed it.
+        """
+        async with self.sessionmaker() as session:
+            await self.begin(session, settings or {})
+            yield session
+
+    async def begin(self, session: AsyncSession, settings: Mapping[str, str]) -> None:
+        """Open the transaction of *session*, in one round trip after BEGIN, with parameters that end with it.
+
+        While the server is away it is tried again, for at most `retry_timeout_seconds`: nothing has been done
+        in the transaction yet. Raises DatabaseUnavailable after that, PoolTimeout when no connection is free.
+        """
+        parameters = {**self.transaction_settings, **settings}
+        binds = {"names": list(parameters), "values": list(parameters.values())}
+
+        async def attempt() -> None:
+            try:
+                await session.execute(BEGIN, binds)
+            except DatabaseUnavailable:
+                await session.rollback()  # gives the broken connection back, to be replaced
+                raise
+
+        await self._retry(attempt)
+
+    async def health_check(self, *, timeout_seconds: float = 5.0) -> HealthReport:
+        """Ask the server something simple; a database that does not answer is reported, not raised."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                # A second time after ConnectionLost: the server may be back and only the connection stale.
+                version, in_recovery = await retry(
+                    lambda: _ask_for_health(self.engine),
+                    on=(ConnectionLost,),
+                    timeout_seconds=timeout_seconds,
+                    attempts=2,
+                )
+        except TimeoutError:
+            return HealthReport(
+                False, time.monotonic() - started, error=f"no answer in {timeout_seconds:g} s"
+            )
+        except PersistenceError as error:
+            return HealthReport(False, time.monotonic() - started, error=str(error))
+        return HealthReport(True, time.monotonic() - started, version, in_recovery)
+
+    def stats(self) -> PoolStats:
+        """Figures of the pool now. Raises DatabaseUnavailable while it is not open."""
+        pool = self.engine.pool
+        assert isinstance(pool, MeasuredPool)
+        return pool.stats()
+
+    async def _retry(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await retry(
+            work, on=(DatabaseUnavailable,), timeout_seconds=self._settings.retry_timeout_seconds
+        )
+
+
+def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:
+    """An engine that connects, waits and fails as *settings* say; nothing is opened before its first use."""
+    url, arguments = connect_arguments(settings, url)
+    engine = create_async_engine(
+        url,
+        connect_args=arguments,
+        poolclass=MeasuredPool,
+        pool_size=settings.pool_size,
+        max_overflow=settings.max_overflow,
+        pool_timeout=settings.acquire_timeout_seconds,
+        pool_recycle=settings.recycle_seconds,
+        pool_use_lifo=True,  # connections beyond the usual load grow old and are replaced only when needed
+        json_serializer=dumps,
+        hide_parameters=True,  # in SQLAlchemy's own log
+    )
+    install_error_translation(engine)
+    return engine
+
+
+async def _ask_for_health(engine: AsyncEngine) -> tuple[str, bool]:
+    async with engine.connect() as connection:
+        version, in_recovery = (await connection.execute(HEALTH_QUERY)).one()
+    return version, in_recovery

@@ -1,0 +1,99 @@
+"""A connection pool that knows how long its users wait."""
+
+import time
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import exc
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+
+from gal_friday.dal.error_translation import DRIVER_ERRORS, connection_failure
+from gal_friday.errors import PoolTimeout
+
+#: Upper bounds of the wait histogram's buckets, in seconds.
+WAIT_BOUNDS_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, float("inf"))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A pool at one moment; `acquisitions`, `timeouts` and the histogram count from its opening."""
+
+    size: int
+    checked_out: int
+    checked_in: int
+    overflow: int
+    waiting: int
+    timeouts: int
+    acquisitions: int
+    #: Pairs (upper bound in seconds, acquisitions within it and above the bound before): the time from asking
+    #: for a connection to having it, opening it included.
+    wait_seconds: tuple[tuple[float, int], ...]
+
+
+@dataclass(slots=True)
+class _Counters:
+    waiting: int = 0
+    timeouts: int = 0
+    acquisitions: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * len(WAIT_BOUNDS_SECONDS))
+
+
+class MeasuredPool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's asyncio pool, measured; exhausted, it raises PoolTimeout with the figures."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._counters = _Counters()
+        self._disposed = False
+
+    def connect(self) -> PoolProxiedConnection:
+        counters = self._counters
+        is_exhausted = self.checkedin() == 0 and self._overflow >= self._max_overflow
+        counters.waiting += is_exhausted
+        started = time.monotonic()
+        try:
+            connection = super().connect()
+        except exc.TimeoutError:
+            counters.timeouts += 1
+            raise self._exhausted() from None
+        except (OSError, *DRIVER_ERRORS) as error:  # lost between opening the connection and setting it up
+            raise connection_failure(error) from error
+        finally:
+            counters.waiting -= is_exhausted
+        counters.acquisitions += 1
+        counters.buckets[bisect_left(WAIT_BOUNDS_SECONDS, time.monotonic() - started)] += 1
+        return connection
+
+    def stats(self) -> PoolStats:
+        counters = self._counters
+        return PoolStats(
+            size=self.size(),
+            checked_out=self.checkedout(),
+            checked_in=self.checkedin(),
+            overflow=max(0, self.overflow()),
+            waiting=counters.waiting,
+            timeouts=counters.timeouts,
+            acquisitions=counters.acquisitions,
+            wait_seconds=tuple(zip(WAIT_BOUNDS_SECONDS, counters.buckets, strict=True)),
+        )
+
+    def dispose(self) -> None:
+        self._disposed = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if self._disposed:
+            record.close()  # nobody would ever take it out again
+        else:
+            super()._do_return_conn(record)
+
+    def _exhausted(self) -> PoolTimeout:
+        stats = self.stats()
+        return PoolTimeout(
+            size=stats.size,
+            checked_out=stats.checked_out,
+            overflow=stats.overflow,
+            waiting=stats.waiting,
+            acquire_timeout_seconds=self.timeout(),
+        )

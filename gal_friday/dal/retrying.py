@@ -1,0 +1,65 @@
+"""Trying again: bounded in time, jittered, logged."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from gal_friday.errors import ConnectionRejected, PersistenceError
+
+T = TypeVar("T")
+
+FIRST_WAIT_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+async def retry(
+    work: Callable[[], Awaitable[T]],
+    *,
+    on: tuple[type[PersistenceError], ...],
+    timeout_seconds: float,
+    attempts: int | None = None,
+) -> T:
+    """Await *work* until it succeeds, again after each error of the kinds *on*.
+
+    No attempt begins later than *timeout_seconds* after the first one, and there are at most *attempts*; then
+    the last error is raised. ConnectionRejected is raised at once: the next answer would be the same.
+    """
+
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, on) and not isinstance(error, ConnectionRejected)
+
+    stop = stop_before_delay(timeout_seconds)
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(may_pass),
+        stop=stop if attempts is None else stop | stop_after_attempt(attempts),
+        wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+        before_sleep=_log_retry,
+        reraise=True,
+    )
+    async for attempt in retrying:
+        with attempt:
+            return await work()
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _log_retry(state: RetryCallState) -> None:
+    assert state.outcome is not None
+    log.warning(
+        "retrying",
+        extra={
+            "error": str(state.outcome.exception()),
+            "attempt": state.attempt_number,
+            "wait_seconds": round(state.upcoming_sleep, 3),
+        },
+    )
