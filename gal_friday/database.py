@@ -44,12 +44,14 @@ class Database(Repositories):
             raise AttributeError(f"{type(self).__name__!r} has no repository {name!r}")
         return _OwnTransaction(self.pool, name)
 
-    def transaction(self, *, actor: str | None = None) -> "AbstractAsyncContextManager[UnitOfWork]":
+    def transaction(
+        self, *, actor: str | None = None, read_only: bool = False
+    ) -> "AbstractAsyncContextManager[UnitOfWork]":
         """One transaction: committed on a clean exit, undone by any exception.
 
         See `DatabaseConnectionPool.transaction`.
         """
-        return self.pool.transaction(actor=actor)
+        return self.pool.transaction(actor=actor, read_only=read_only)
 
     async def retrying(
         self, work: Callable[[UnitOfWork], Awaitable[T]], *, actor: str | None = None, attempts: int = 20
@@ -89,8 +91,9 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
     With no `database.url` configured the embedded server is started, or joined when another process of
     yours runs it. The account 'default' is opened if there is none.
 
-    Raises ConfigurationError, EmbeddedServerError, DatabaseUnavailable, MigrationFailed, MigrationLockTimeout,
-    SchemaTooNew, or SchemaOutdated where `migrate_on_open` is off and revisions are pending.
+    Raises ConfigurationError, EmbeddedServerError, DatabaseUnavailable, MigrationFailed,
+    MigrationLockTimeout, SchemaTooNew, or SchemaOutdated where `migrate_on_open` is off and revisions are
+    pending.
     """
     settings = settings or Settings.load()
     async with AsyncExitStack() as stack:

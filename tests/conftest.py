@@ -1,10 +1,18 @@
 """The servers and databases tests run on."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import URL, make_url
 
+from gal_friday.config import DatabaseSettings
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.migrations.migration_manager import MigrationManager
+from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.database import Database
 from tests.servers import PostgresServer, postgres_bin_directories
 
 BIN_DIRECTORIES = postgres_bin_directories()
@@ -42,3 +50,57 @@ def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.create_database(name)
     yield postgres_server.url(name)
     postgres_server.drop_database(name)
+
+
+async def _make_template(server: PostgresServer) -> str:
+    """A migrated database to copy from: copying takes a fraction of migrating."""
+    name = f"template_{uuid4().hex}"
+    server.create_database(name)
+    url = make_url(server.url(name))
+    await MigrationManager(url, DatabaseSettings()).run_migrations()
+    async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool, pool.transaction() as uow:
+        await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
+    return name
+
+
+@pytest.fixture(scope="session")
+async def template_database(postgres_server: PostgresServer) -> str:
+    return await _make_template(postgres_server)
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[URL]:
+    """A migrated database of one's own; dropping it fails if the test left a connection open."""
+    name = f"test_{uuid4().hex}"
+    postgres_server.create_database(name, template=template_database)
+    yield make_url(postgres_server.url(name))
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+async def database(database_url: URL) -> AsyncIterator[Database]:
+    """An open database of one's own."""
+    async with DatabaseConnectionPool(DatabaseSettings(), url=database_url) as pool:
+        yield Database(pool)
+        assert pool.stats().checked_out == 0, "the test leaked a connection"
+
+
+@pytest.fixture(scope="session")
+async def shared_pool(any_postgres_server: PostgresServer) -> AsyncIterator[DatabaseConnectionPool]:
+    """A migrated database of each server version, shared by tests that undo what they do."""
+    url = make_url(any_postgres_server.url(await _make_template(any_postgres_server)))
+    async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def uow(shared_pool: DatabaseConnectionPool) -> AsyncIterator[UnitOfWork]:
+    """A unit of work on each server version that is undone after the test."""
+    with contextlib.suppress(Undo):
+        async with shared_pool.transaction(actor="test") as uow:
+            yield uow
+            raise Undo
+
+
+class Undo(Exception):
+    """Ends a transaction that is not to be kept."""

@@ -19,7 +19,16 @@ from gal_friday.dal.error_translation import install_error_translation
 from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
-from gal_friday.errors import ConfigurationError, ConnectionLost, DatabaseUnavailable, PersistenceError
+from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.errors import (
+    CommitUnknown,
+    ConfigurationError,
+    ConnectionLost,
+    DatabaseUnavailable,
+    PersistenceError,
+    StaleWrite,
+    TransactionConflict,
+)
 
 HEALTH_QUERY = text("SELECT current_setting('server_version'), pg_is_in_recovery()")
 
@@ -117,6 +126,56 @@ class DatabaseConnectionPool:
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
         """Makes sessions whose entities stay readable after commit."""
         return async_sessionmaker(self.engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, actor: str | None = None, read_only: bool = False
+    ) -> AsyncIterator[UnitOfWork]:
+        """One transaction: committed when the block ends cleanly, undone by any exception.
+
+        *actor* is who acts, on record for as long as the transaction lasts (default: the login role); with
+        *read_only* the server refuses writes. Raises what `begin` does, what the block raises, what the
+        database says of the last changes, and CommitUnknown when the connection breaks before COMMIT is
+        answered.
+        """
+        settings = {"gal_friday.application": self._settings.application_name}
+        if actor is not None:
+            settings["gal_friday.actor"] = actor
+        if read_only:
+            settings["transaction_read_only"] = "on"
+        async with self.session(settings) as session:
+            uow = UnitOfWork(session)
+            yield uow
+            await uow.flush()
+            try:
+                await session.commit()
+            except ConnectionLost as error:
+                raise CommitUnknown(error.explanation, **error.facts) from error
+
+    async def retrying(
+        self,
+        work: Callable[[UnitOfWork], Awaitable[T]],
+        *,
+        actor: str | None = None,
+        attempts: int = 20,
+    ) -> T:
+        """What *work* returns, done in a transaction that is tried again, from the start, when it got lost.
+
+        Tried again after StaleWrite, TransactionConflict and ConnectionLost, when nothing of it was stored;
+        never after CommitUnknown. *work* reads what it changes, so that each try starts from what is there then. At
+        most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
+        """
+
+        async def attempt() -> T:
+            async with self.transaction(actor=actor) as uow:
+                return await work(uow)
+
+        return await retry(
+            attempt,
+            on=(StaleWrite, TransactionConflict, ConnectionLost),
+            timeout_seconds=self._settings.retry_timeout_seconds,
+            attempts=attempts,
+        )
 
     @asynccontextmanager
     async def session(self, settings: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:

@@ -185,7 +185,7 @@ async def assert_stored_as_given(entity: Base, attribute: str, value: Any, uow: 
         "status = 'NEW'",
         "1=1; DROP TABLE orders",
         True,
-        not Position.is_active,
+        False,
         Signal.status == "NEW",
         None,
         {"status": "NEW"},
