@@ -1,10 +1,23 @@
 """BaseRepository: what every table can be asked, over a session it is given."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Select, Table, exists, func, inspect, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    ScalarResult,
+    Select,
+    Table,
+    Update,
+    and_,
+    exists,
+    func,
+    inspect,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -174,6 +187,17 @@ class BaseRepository(Generic[M]):
         *conflict* names the columns of the unique key (default: the primary key), *update* those to overwrite
         (default: every other column given). Of rows with the same key in one call the last one counts.
         """
+        return await self._upsert_many(entities, conflict=conflict, update=update)
+
+    async def _upsert_many(
+        self,
+        entities: Iterable[M],
+        *,
+        conflict: Sequence[Ordering] | None = None,
+        update: Sequence[Ordering] | None = None,
+        may_replace: Callable[[Insert], ColumnElement[bool]] | None = None,
+    ) -> UpsertCounts:
+        """As `upsert_many`; a row that is there is left alone unless *may_replace* holds of old and new."""
         table = cast("Table", self.model.__table__)
         key = [
             direction(self.model, item).column.name for item in conflict or inspect(self.model).primary_key
@@ -181,18 +205,36 @@ class BaseRepository(Generic[M]):
         overwrite = None if update is None else [direction(self.model, item).column.name for item in update]
         by_shape: dict[tuple[str, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
         for entity in entities:
-            values = _given_values(entity)
+            values = given_values(entity)
             by_shape.setdefault(tuple(values), {})[tuple(values.get(name) for name in key)] = values
         inserted = updated = total = 0
         for shape, rows in by_shape.items():
             default = [name for name in shape if name not in {*key, "id", "created_at", "row_version"}]
-            statement = _upsert(table, key, default if overwrite is None else overwrite)
+            statement = _upsert(table, key, default if overwrite is None else overwrite, may_replace)
             is_new: ColumnElement[bool] = literal_column("(xmax = 0)")
             flags = (await self._session.scalars(statement.returning(is_new), list(rows.values()))).all()
             inserted += sum(flags)
             updated += len(flags) - sum(flags)
             total += len(rows)
         return UpsertCounts(inserted, updated, total - inserted - updated)
+
+    async def _add_once(self, entity: M, key: Sequence[Ordering]) -> M | None:
+        """Store *entity* and give it back as stored, or None where a row with its *key* is there already.
+
+        One statement: of several transactions that try at once, the first to commit has the row.
+        """
+        values = given_values(entity)
+        table = cast("Table", self.model.__table__)
+        names = [direction(self.model, item).column.name for item in key]
+        statement = insert(table).values(values).on_conflict_do_nothing(index_elements=names)
+        return (await self._stored(statement)).one_or_none()
+
+    async def _stored(self, statement: Insert | Update) -> ScalarResult[M]:
+        """Run *statement* and give back the rows it stored, loaded anew into this session's entities."""
+        return await self._session.scalars(
+            statement.returning(self.model),
+            execution_options={"populate_existing": True, "synchronize_session": False},
+        )
 
     def _select(
         self, *criteria: Criterion, order_by: Ordering | Sequence[Ordering] | None = None
@@ -205,19 +247,25 @@ class BaseRepository(Generic[M]):
             await self._session.flush()
 
 
-def _upsert(table: Table, key: Sequence[str], overwrite: Sequence[str]) -> Insert:
+def _upsert(
+    table: Table,
+    key: Sequence[str],
+    overwrite: Sequence[str],
+    may_replace: Callable[[Insert], ColumnElement[bool]] | None,
+) -> Insert:
     statement = insert(table)
     if not overwrite:
         return statement.on_conflict_do_nothing(index_elements=key)
     excluded = statement.excluded
+    changed = or_(*(table.c[name].is_distinct_from(excluded[name]) for name in overwrite))
     return statement.on_conflict_do_update(
         index_elements=key,
         set_={name: excluded[name] for name in overwrite},
-        where=or_(*(table.c[name].is_distinct_from(excluded[name]) for name in overwrite)),
+        where=changed if may_replace is None else and_(changed, may_replace(statement)),
     )
 
 
-def _given_values(entity: Base) -> dict[str, Any]:
+def given_values(entity: Base) -> dict[str, Any]:
     """Column values set on *entity*, by column name."""
     mapper = inspect(type(entity))
     return {

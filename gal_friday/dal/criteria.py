@@ -5,6 +5,7 @@ A typo must be an error, not a filter that matches everything.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, inspect, select, tuple_
@@ -44,6 +45,21 @@ def checked(model: type[Base], criteria: Sequence[object]) -> list[ColumnElement
             raise InvalidFilter("a column of another table", table=model.__tablename__, other=str(others[0]))
         clauses.append(clause)
     return clauses
+
+
+def given(*pairs: tuple[QueryableAttribute[Any], object]) -> list[ColumnElement[bool]]:
+    """`column == value` for each pair whose value is not None."""
+    return [column == value for column, value in pairs if value is not None]
+
+
+def within(
+    column: QueryableAttribute[Any], start: datetime | None, end: datetime | None
+) -> list[ColumnElement[bool]]:
+    """*column* from *start* up to, not including, *end*; None leaves that side open."""
+    return [
+        *([] if start is None else [column >= start]),
+        *([] if end is None else [column < end]),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""Accounts."""
+
+from decimal import Decimal
+
+from sqlalchemy.dialects.postgresql import insert
+
+from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.models.accounts import Account
+from gal_friday.dal.models.enums import AccountMode
+from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.models.portfolio import DEFAULT_INITIAL_CAPITAL, PortfolioState
+from gal_friday.errors import AlreadyExists
+
+
+class AccountRepository(BaseRepository[Account]):
+    model = Account
+
+    async def open_account(
+        self,
+        account_id: str = DEFAULT_ACCOUNT_ID,
+        *,
+        mode: AccountMode | None = None,
+        exchange: str | None = None,
+        reporting_currency: str = "USD",
+        initial_capital: Decimal = DEFAULT_INITIAL_CAPITAL,
+    ) -> Account:
+        """The account of this name: made with its portfolio state, or as it is where it is open already.
+
+        *mode* is PAPER unless given; *initial_capital* is in *reporting_currency*. Safe for many processes at
+        once, and never resets equity. Raises AlreadyExists where the account is open in another mode or at
+        another exchange than given.
+        """
+        new = {"account_id": account_id, "mode": mode or AccountMode.PAPER, "exchange": exchange}
+        made = await self._stored(
+            insert(Account).values(**new, reporting_currency=reporting_currency).on_conflict_do_nothing()
+        )
+        account = made.one_or_none() or await self.one(account_id)
+        if account.mode != (mode or account.mode) or account.exchange != (exchange or account.exchange):
+            raise AlreadyExists(
+                "the account is open for something else",
+                account_id=account_id,
+                mode=account.mode.value,
+                exchange=account.exchange,
+            )
+        await self._session.execute(
+            insert(PortfolioState)
+            .values(
+                account_id=account_id,
+                currency=account.reporting_currency,
+                initial_capital=initial_capital,
+                closed_equity=initial_capital,
+                peak_equity=initial_capital,
+            )
+            .on_conflict_do_nothing()
+        )
+        return account

@@ -1,0 +1,51 @@
+"""Processes of the bot."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, update
+
+from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.models.enums import InstanceStatus
+from gal_friday.dal.models.instances import Instance
+from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
+from gal_friday.errors import NotFound
+
+_RUNNING = (InstanceStatus.ACTIVE, InstanceStatus.DRAINING)
+
+
+class InstanceRepository(BaseRepository[Instance]):
+    model = Instance
+
+    async def heartbeat(
+        self, instance_id: str, *, status: InstanceStatus = InstanceStatus.ACTIVE
+    ) -> Instance:
+        """Note that the process is alive, by the server's clock. Raises NotFound."""
+        statement = (
+            update(Instance)
+            .where(Instance.instance_id == instance_id)
+            .values(last_heartbeat=func.clock_timestamp(), status=status)
+        )
+        instance = (await self._stored(statement)).one_or_none()
+        if instance is None:
+            raise NotFound(table=Instance.__tablename__, key=instance_id)
+        return instance
+
+    async def get_running(self, *, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[Instance]:
+        """Processes that have not ended as far as they said, oldest first."""
+        return await self.find_all(
+            Instance.account_id == account_id,
+            Instance.status.in_(_RUNNING),
+            order_by=Instance.started_at,
+        )
+
+    async def find_silent(
+        self, silence: timedelta, *, account_id: str = DEFAULT_ACCOUNT_ID
+    ) -> Sequence[Instance]:
+        """Processes that should run and gave no sign of life for *silence*, the longest silent first."""
+        return await self.find_all(
+            Instance.account_id == account_id,
+            Instance.status.in_(_RUNNING),
+            Instance.last_heartbeat < func.clock_timestamp() - silence,
+            order_by=Instance.last_heartbeat,
+        )

@@ -1,0 +1,171 @@
+"""Orders."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import func
+
+from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.criteria import given
+from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderStatus
+from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
+from gal_friday.dal.models.orders import Order
+from gal_friday.errors import IllegalTransition
+from gal_friday.money import average_price_rounded, exact
+
+_TIME_OF = {
+    OrderStatus.NEW: "submitted_at",
+    OrderStatus.FILLED: "filled_at",
+    OrderStatus.CANCELED: "canceled_at",
+}
+
+
+class OrderRepository(BaseRepository[Order]):
+    model = Order
+
+    async def get_active_orders(self, *, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[Order]:
+        """Orders that can still fill, newest first."""
+        return await self.find_all(
+            Order.account_id == account_id,
+            Order.status.in_(WORKING_ORDER_STATUSES),
+            order_by=Order.created_at.desc(),
+        )
+
+    async def get_open_orders_for_pair(
+        self, trading_pair: str, *, exchange: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
+    ) -> Sequence[Order]:
+        """Orders on *trading_pair* that can still fill, oldest first."""
+        return await self.find_all(
+            Order.account_id == account_id,
+            Order.trading_pair == trading_pair,
+            Order.status.in_(WORKING_ORDER_STATUSES),
+            *given((Order.exchange, exchange)),
+            order_by=Order.created_at,
+        )
+
+    async def get_orders_by_signal(self, signal_id: UUID) -> Sequence[Order]:
+        """Orders that carry out the signal, oldest first."""
+        return await self.find_all(Order.signal_id == signal_id, order_by=Order.created_at)
+
+    async def get_recent_orders(
+        self, hours: int = 24, *, account_id: str = DEFAULT_ACCOUNT_ID
+    ) -> Sequence[Order]:
+        """Orders stored within the last *hours* by the server's clock, newest first."""
+        return await self.find_all(
+            Order.account_id == account_id,
+            Order.created_at > func.now() - timedelta(hours=hours),
+            order_by=Order.created_at.desc(),
+        )
+
+    async def find_by_status(
+        self, status: OrderStatus, *, limit: int | None = None, account_id: str = DEFAULT_ACCOUNT_ID
+    ) -> Sequence[Order]:
+        """Orders in this state, oldest first."""
+        return await self.find_all(
+            Order.account_id == account_id, Order.status == status, order_by=Order.created_at, limit=limit
+        )
+
+    async def get_by_client_order_id(
+        self, client_order_id: str, *, exchange: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
+    ) -> Order | None:
+        """The order we sent with this id, or None. Raises Ambiguous where several exchanges got the id."""
+        return await self.find_one_by(
+            Order.account_id == account_id,
+            Order.client_order_id == client_order_id,
+            *given((Order.exchange, exchange)),
+        )
+
+    async def get_by_exchange_order_id(
+        self,
+        exchange_order_id: str,
+        *,
+        exchange: str | None = None,
+        trading_pair: str | None = None,
+        account_id: str = DEFAULT_ACCOUNT_ID,
+    ) -> Order | None:
+        """The order the exchange knows by this id, or None.
+
+        Raises Ambiguous where several do: some exchanges number the orders of each pair on their own.
+        """
+        return await self.find_one_by(
+            Order.account_id == account_id,
+            Order.exchange_order_id == exchange_order_id,
+            *given((Order.exchange, exchange), (Order.trading_pair, trading_pair)),
+        )
+
+    async def update_order_status(
+        self,
+        order_id: UUID,
+        status: OrderStatus,
+        filled_quantity: Decimal | None = None,
+        average_fill_price: Decimal | None = None,
+    ) -> Order:
+        """Move the order on to *status*, with what was filled so far where given.
+
+        Where the exact cost is known, `transition` takes it. Raises as `transition` does.
+        """
+        cost = None
+        if average_fill_price is not None:
+            if filled_quantity is None:
+                filled_quantity = (await self.one(order_id)).filled_quantity
+            with exact():
+                cost = filled_quantity * average_fill_price
+        return await self.transition(order_id, status, filled_quantity=filled_quantity, cost=cost)
+
+    async def transition(
+        self,
+        order_id: UUID,
+        status: OrderStatus,
+        *,
+        at: datetime | None = None,
+        exchange_order_id: str | None = None,
+        filled_quantity: Decimal | None = None,
+        cost: Decimal | None = None,
+        error_message: str | None = None,
+    ) -> Order:
+        """Move the order on to *status*, as of *at* (default: now), with the other facts given.
+
+        *filled_quantity* is in base units and *cost* the exact sum of price × quantity of all its fills; the
+        average price follows from them. A status the order has already changes nothing but those.
+
+        Raises NotFound, StaleWrite where someone else changed the order since it was read, and
+        IllegalTransition where ORDER_TRANSITIONS knows no such step or fewer units are filled than before.
+        """
+        order = await self.one(order_id)
+        status = OrderStatus(status)
+        allowed = ORDER_TRANSITIONS[order.status]
+        if status is not order.status and status not in allowed:
+            raise IllegalTransition(
+                order=order_id, source=order.status.value, target=status.value, allowed=sorted(allowed)
+            )
+        if status is not order.status:
+            order.status = status
+            moment = _TIME_OF.get(status)
+            if moment is not None and getattr(order, moment) is None:
+                setattr(order, moment, at or datetime.now(UTC))
+        if exchange_order_id is not None:
+            order.exchange_order_id = exchange_order_id
+        if error_message is not None:
+            order.error_message = error_message
+        _fill_up(order, filled_quantity, cost)
+        return await self.update(order)
+
+
+def _fill_up(order: Order, filled_quantity: Decimal | None, cost: Decimal | None) -> None:
+    if filled_quantity is not None:
+        if filled_quantity < order.filled_quantity:
+            raise IllegalTransition(
+                "what was filled stays filled",
+                order=order.id,
+                source=str(order.filled_quantity),
+                target=str(filled_quantity),
+            )
+        order.filled_quantity = filled_quantity
+    if cost is not None:
+        order.cost = cost
+        order.average_fill_price = (
+            average_price_rounded(cost, order.filled_quantity) if order.filled_quantity else None
+        )

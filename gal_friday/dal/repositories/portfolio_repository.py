@@ -1,0 +1,81 @@
+"""The portfolio as it stood."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import ColumnElement, select
+
+from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.criteria import within
+from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.models.timeseries import PortfolioSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """Total equity at an instant, in *currency*."""
+
+    timestamp: datetime
+    total_equity: Decimal
+    currency: str
+
+
+class PortfolioRepository(BaseRepository[PortfolioSnapshot]):
+    """Snapshots: of the whole account, or of one strategy where *strategy_id* is given."""
+
+    model = PortfolioSnapshot
+
+    async def latest(
+        self, *, strategy_id: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
+    ) -> PortfolioSnapshot | None:
+        """The last snapshot, or None."""
+        found = await self.find_all(
+            *_whose(account_id, strategy_id),
+            order_by=PortfolioSnapshot.snapshot_timestamp.desc(),
+            limit=1,
+        )
+        return found[0] if found else None
+
+    async def between(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        strategy_id: str | None = None,
+        account_id: str = DEFAULT_ACCOUNT_ID,
+    ) -> Sequence[PortfolioSnapshot]:
+        """Snapshots from *start* up to, not including, *end*, oldest first."""
+        return await self.find_all(
+            *_whose(account_id, strategy_id),
+            *within(PortfolioSnapshot.snapshot_timestamp, start, end),
+            order_by=PortfolioSnapshot.snapshot_timestamp,
+        )
+
+    async def equity_curve(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        strategy_id: str | None = None,
+        account_id: str = DEFAULT_ACCOUNT_ID,
+    ) -> Sequence[EquityPoint]:
+        """Equity alone, from *start* up to, not including, *end*, oldest first."""
+        statement = (
+            select(
+                PortfolioSnapshot.snapshot_timestamp,
+                PortfolioSnapshot.total_equity,
+                PortfolioSnapshot.currency,
+            )
+            .where(
+                *_whose(account_id, strategy_id),
+                *within(PortfolioSnapshot.snapshot_timestamp, start, end),
+            )
+            .order_by(PortfolioSnapshot.snapshot_timestamp)
+        )
+        return [EquityPoint(*row) for row in await self._session.execute(statement)]
+
+
+def _whose(account_id: str, strategy_id: str | None) -> list[ColumnElement[bool]]:
+    return [PortfolioSnapshot.account_id == account_id, PortfolioSnapshot.strategy_id == strategy_id]
