@@ -10,10 +10,9 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
-from sqlalchemy import column, delete, func, select, table
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import String, column, delete, func, insert, select, table
 from sqlalchemy.engine import Connection
 
 import gal_friday
@@ -23,7 +22,12 @@ from gal_friday.errors import MigrationFailed, SchemaTooNew
 log = logging.getLogger(__name__)
 
 # Not the model: this must go on reading tables newer than itself.
-SCHEMA_REVISIONS = table("schema_revisions", column("revision"), column("oldest_code"), column("applied_by"))
+SCHEMA_REVISIONS = table(
+    "schema_revisions",
+    column("revision", String),
+    column("oldest_code", String),
+    column("applied_by", String),
+)
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -38,16 +42,15 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers.group().split("."))
 
 
-def record_revisions(ctx: MigrationContext, heads: Collection[str], **_: Any) -> None:
+def record_revisions(ctx: MigrationContext, step: MigrationInfo, heads: Collection[str], **_: Any) -> None:
     """Make `schema_revisions` list what is applied; Alembic's on_version_apply hook."""
     assert ctx.environment_context is not None
     script = ctx.environment_context.script
-    revisions = script.iterate_revisions(tuple(heads), "base") if heads else ()
-    applied = {revision.revision: revision for revision in revisions}
     if ctx.as_sql:
-        _write_statements(ctx, applied)
+        _write_statement(ctx, step, script.get_revision(step.up_revision_id or ""))
     elif ctx.connection is not None and _is_there(ctx.connection):
-        _synchronise(ctx.connection, applied)
+        revisions = script.iterate_revisions(tuple(heads), "base") if heads else ()
+        _synchronise(ctx.connection, {revision.revision: revision for revision in revisions})
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -91,12 +94,11 @@ def _synchronise(connection: Connection, applied: dict[str, Script]) -> None:
         connection.execute(insert(SCHEMA_REVISIONS).values(_row(applied[revision])))
 
 
-def _write_statements(ctx: MigrationContext, applied: dict[str, Script]) -> None:
-    if not applied:  # the table went with the first revision
-        return
-    for script in applied.values():
-        ctx.execute(insert(SCHEMA_REVISIONS).values(_row(script)).on_conflict_do_nothing())
-    ctx.execute(delete(SCHEMA_REVISIONS).where(SCHEMA_REVISIONS.c.revision.not_in(list(applied))))
+def _write_statement(ctx: MigrationContext, step: MigrationInfo, script: Script) -> None:
+    if step.is_upgrade:
+        ctx.execute(insert(SCHEMA_REVISIONS).values(_row(script)))
+    elif script.down_revision:  # else the table has just been dropped
+        ctx.execute(delete(SCHEMA_REVISIONS).where(SCHEMA_REVISIONS.c.revision == script.revision))
 
 
 def _row(script: Script) -> dict[str, str]:

@@ -15,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from gal_friday.config import DatabaseSettings
+from gal_friday.dal.connect_arguments import connect_arguments
 from gal_friday.dal.error_translation import install_error_translation
 from gal_friday.dal.migrations.autogenerate import partitions, register_plugin, render_item
 from gal_friday.dal.migrations.compatibility import record_revisions
 from gal_friday.dal.migrations.migration_lock import MigrationLock, migration_lock
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import TransactionId
-from gal_friday.errors import LockTimeout, TransactionConflict
+from gal_friday.errors import ConfigurationError, LockTimeout, TransactionConflict
 
 log = logging.getLogger(__name__)
 
@@ -87,25 +88,26 @@ def run_offline() -> None:
 
 
 def migration_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
-    """An engine whose connections are opened for one purpose and closed after it."""
-    connect_args = _driver_arguments(settings)
-    server_settings = connect_args["server_settings"] | {
+    """An engine whose connections are opened for one purpose and closed after it.
+
+    Raises ConfigurationError where only PgBouncer is known: the lock is a session's, and PgBouncer lends its
+    sessions to others.
+    """
+    if settings.pgbouncer and settings.migration_url is None:
+        raise ConfigurationError(
+            "migrations need a connection that does not lead through PgBouncer",
+            variable="GAL_FRIDAY_DATABASE__MIGRATION_URL",
+        )
+    url, connect_args = connect_arguments(settings.model_copy(update={"pgbouncer": False}), url)
+    connect_args["command_timeout"] = None
+    connect_args["server_settings"] |= {
         "statement_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
-        "idle_session_timeout": "0",
         "lock_timeout": LOCK_TIMEOUT,
     }
-    engine = create_async_engine(
-        url,
-        poolclass=NullPool,
-        connect_args=connect_args
-        | {
-            "server_settings": server_settings,
-            # Plans prepared before a change of the schema are of no use after it.
-            "statement_cache_size": 0,
-            "prepared_statement_cache_size": 0,
-        },
-    )
+    # Plans prepared before a change of the schema are of no use after it.
+    connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args)
     event.listen(engine.sync_engine, "handle_error", _remember_statement)
     install_error_translation(engine)
     return engine
@@ -144,13 +146,6 @@ async def run_retrying(
         attempts=None, timeout=timeout_seconds, wait_initial=0.5, wait_max=5.0, wait_jitter=0.5
     )
     return await retry(LOCK_CONFLICTS, attempt)
-
-
-def _driver_arguments(settings: DatabaseSettings) -> dict[str, Any]:
-    return {
-        "timeout": settings.connect_timeout_seconds,
-        "server_settings": {"application_name": settings.application_name, **settings.server_settings},
-    }
 
 
 def _remember_statement(failure: ExceptionContext) -> None:
