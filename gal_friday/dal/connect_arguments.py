@@ -40,7 +40,7 @@ def connect_arguments(settings: DatabaseSettings, url: URL) -> tuple[URL, dict[s
     else:
         arguments["server_settings"] |= server_parameters(settings)
     query = {name: value for name, value in url.query.items() if name in _HOST_OPTIONS}
-    return url.set(query=query), arguments
+    return url.set(drivername="postgresql+asyncpg", query=query), arguments
 
 
 def server_parameters(settings: DatabaseSettings) -> dict[str, str]:
