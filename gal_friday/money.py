@@ -26,6 +26,7 @@ PRECISION = 80
 MONEY_DECIMALS = 18
 COST_DECIMALS = 36
 RATIO_DECIMALS = 8
+QUANTITY_DECIMALS = 8
 
 ZERO = Decimal(0)
 
@@ -63,6 +64,15 @@ def amount_rounded(amount: Decimal) -> Decimal:
     """An exact product brought to a money column's 18 decimals, half up."""
     with localcontext(_ROUNDING_CONTEXT):
         return amount.quantize(Decimal(1).scaleb(-MONEY_DECIMALS))
+
+
+def quantity_rounded_down(amount: Decimal, price: Decimal) -> Decimal:
+    """Units an *amount* of at least zero buys at *price*, 8 decimals, never more than it can pay for.
+
+    Raises ZeroDivisionError for a price of zero.
+    """
+    with localcontext(MONEY_CONTEXT):
+        return (amount.scaleb(QUANTITY_DECIMALS) // price).scaleb(-QUANTITY_DECIMALS)
 
 
 def canonical(value: Decimal) -> Decimal:
