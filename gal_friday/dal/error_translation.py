@@ -173,18 +173,24 @@ def _connection_loss(error: Exception, context: ExceptionContext) -> Persistence
 
 
 def _statement_failure(error: Exception, context: ExceptionContext) -> PersistenceError | None:
-    if isinstance(error, asyncpg.PostgresError):
-        return translated_server_error(error, context)
     if isinstance(error, InvalidValue):
         return _located(error, context)
-    if isinstance(error, asyncpg.DataError | UnicodeError | OverflowError):
+    if _is_argument_refused_by_driver(error):
         facts = facts_of_argument(context, message=str(error))
         if facts["table"] in WITHHELD_TABLES:
             _withhold(context.original_exception)
         return InvalidValue(str(error), **facts)
+    if isinstance(error, asyncpg.PostgresError):
+        return translated_server_error(error, context)
     if isinstance(error, DRIVER_ERRORS):
         return DatabaseError(str(error))
     return None
+
+
+def _is_argument_refused_by_driver(error: Exception) -> bool:
+    if isinstance(error, asyncpg.DataError):
+        return error.severity is None  # the server's errors of this class have one
+    return isinstance(error, UnicodeError | OverflowError)
 
 
 def _located(error: InvalidValue, context: ExceptionContext) -> InvalidValue:
