@@ -223,11 +223,9 @@ class BaseRepository(Generic[M]):
 
         One statement: of several transactions that try at once, the first to commit has the row.
         """
-        values = given_values(entity)
-        table = cast("Table", self.model.__table__)
         names = [direction(self.model, item).column.name for item in key]
-        statement = insert(table).values(values).on_conflict_do_nothing(index_elements=names)
-        return (await self._stored(statement)).one_or_none()
+        statement = insert(self.model).values(given_values(entity))
+        return (await self._stored(statement.on_conflict_do_nothing(index_elements=names))).one_or_none()
 
     async def _stored(self, statement: Insert | Update) -> ScalarResult[M]:
         """Run *statement* and give back the rows it stored, loaded anew into this session's entities."""
