@@ -16,6 +16,7 @@ from gal_friday.database import Database
 from tests.servers import PostgresServer, postgres_bin_directories
 
 BIN_DIRECTORIES = postgres_bin_directories()
+FIRST_VERSION = list(BIN_DIRECTORIES)[:1]
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from gal_friday.dal.models.types import (
     LongNumber,
     PlainText,
     TextArray,
+    TransactionId,
     UtcDateTime,
     WholeNumber,
 )
@@ -76,7 +77,7 @@ TYPICAL: list[tuple[tuple[type[Any], ...], Callable[[Any], Any]]] = [
     ((TextArray,), lambda _: ["x"]),
     ((Flag,), lambda _: False),
     ((Identifier,), lambda _: new_id()),
-    ((WholeNumber, LongNumber), lambda _: 1),
+    ((WholeNumber, LongNumber, TransactionId), lambda _: 1),
 ]
 
 

@@ -29,7 +29,7 @@ def checked(model: type[Base], criteria: Sequence[object]) -> list[ColumnElement
     """
     clauses: list[ColumnElement[bool]] = []
     for criterion in criteria:
-        if isinstance(criterion, bool | str):
+        if criterion is None or isinstance(criterion, bool | str):
             raise InvalidFilter(
                 "give a column expression such as Order.status == OrderStatus.NEW; negate it with ~",
                 given=criterion,

@@ -12,7 +12,7 @@ from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import Cost, ExactNumeric, Money, Ratio
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import InvalidValue
-from gal_friday.money import canonical, exact
+from gal_friday.money import MONEY_CONTEXT, exact
 
 QUICK = settings(
     max_examples=1_000,
@@ -23,9 +23,10 @@ QUICK = settings(
 
 
 def fitting(kind: ExactNumeric) -> st.SearchStrategy[Decimal]:
-    largest = Decimal(10) ** (kind.precision - kind.scale) - Decimal(1).scaleb(-kind.scale)
-    with exact():
-        return st.decimals(min_value=-largest, max_value=largest, places=kind.scale).map(canonical)
+    units = 10**kind.precision - 1
+    return st.integers(min_value=-units, max_value=units).map(
+        lambda unscaled: Decimal(unscaled).scaleb(-kind.scale, MONEY_CONTEXT)
+    )
 
 
 async def back_from_the_server(uow: UnitOfWork, kind: ExactNumeric, value: Any) -> Any:

@@ -11,8 +11,19 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, FetchedValue, ForeignKey, MetaData, Table, func, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    FetchedValue,
+    ForeignKey,
+    MetaData,
+    Table,
+    event,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, declared_attr, mapped_column
+from sqlalchemy.types import TypeDecorator
 
 from gal_friday.dal.models import enums
 from gal_friday.dal.models.types import (
@@ -30,6 +41,7 @@ from gal_friday.dal.models.types import (
     UtcDateTime,
     WholeNumber,
 )
+from gal_friday.errors import InvalidValue
 
 if sys.version_info >= (3, 14):
     from uuid import uuid7 as new_id
@@ -177,6 +189,24 @@ class AccountScoped:
         sort_order=-80,
         comment="Account the row belongs to",
     )
+
+
+@event.listens_for(Base, "before_insert", propagate=True)
+def _check_key(mapper: Mapper[Any], connection: Connection, entity: Base) -> None:
+    """Refuse a key its column cannot keep: the identity map would choke on it before the column sees it."""
+    for column in mapper.primary_key:
+        attribute = mapper.get_property_by_column(column).key
+        value = entity.__dict__.get(attribute)
+        place = {"table": entity.__tablename__, "column": column.name}
+        if value is None:
+            if column.default is None and column.server_default is None and column.identity is None:
+                raise InvalidValue("a key is never empty", **place)
+            continue
+        assert isinstance(column.type, TypeDecorator)
+        try:
+            column.type.process_bind_param(value, connection.dialect)
+        except InvalidValue as error:
+            raise InvalidValue(error.explanation, **{**error.facts, **place}) from None
 
 
 def _declare_checks_of_types(table: Table) -> None:

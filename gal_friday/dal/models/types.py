@@ -285,13 +285,27 @@ class InternetAddress(TypeDecorator[IPv4Address | IPv6Address]):
         return address
 
 
-class TransactionId(types.UserDefinedType[int]):
-    """xid8: a transaction's id, never wrapping around."""
+class Xid8(types.UserDefinedType[int]):
+    """PostgreSQL's xid8."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
         return "xid8"
+
+
+class TransactionId(TypeDecorator[int]):
+    """xid8: a transaction's id, 64 bits without a sign, never wrapping around."""
+
+    impl = Xid8
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
+        if value is not None and type(value) is not int:
+            raise InvalidValue(f"a {type(value).__name__} is not a transaction id", value=value)
+        if value is not None and not 0 <= value < 1 << 64:
+            raise InvalidValue("does not fit 64 bits without a sign", value=value)
+        return value
 
 
 def dumps(value: Any) -> str:
@@ -326,7 +340,9 @@ def _json_scalar(value: Any, root: Any) -> str | float:
     match value:
         case str() if problem := _text_problem(value):
             raise InvalidValue(problem, value=root)
-        case float() | Decimal() if not math.isfinite(value):
+        case Decimal() if not value.is_finite():
+            raise InvalidValue("JSON has no NaN and no Infinity", value=root)
+        case float() if not math.isfinite(value):
             raise InvalidValue("JSON has no NaN and no Infinity", value=root)
         case datetime() if value.utcoffset() is None:
             raise InvalidValue("a naive datetime names no point in time", value=root)
