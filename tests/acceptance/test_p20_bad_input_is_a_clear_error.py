@@ -36,7 +36,7 @@ from tests.valid_rows import a_row_of
 CASES_PER_TABLE = 300
 
 # What is refused is refused by the columns' types before anything is sent; one server version is enough.
-pytestmark = pytest.mark.parametrize("any_postgres_server", FIRST_VERSION, indirect=True)
+one_version = pytest.mark.parametrize("any_postgres_server", FIRST_VERSION, indirect=True)
 
 MODELS = sorted((mapper.class_ for mapper in Base.registry.mappers), key=lambda model: model.__tablename__)
 
@@ -114,12 +114,8 @@ def odd_values(column: "Column[Any]") -> st.SearchStrategy[Any]:
 def meant(value: Any) -> Any:
     """What *value* reads as once stored as JSON, where a large float comes back as the same whole number."""
     match value:
-        case Decimal():
-            return format(value, "f")
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case date() | UUID():
-            return str(value)
+        case Decimal() | date() | UUID():
+            return str_of(value)
         case float() | int() if not isinstance(value, bool):
             return float(value)
         case dict():
@@ -130,6 +126,13 @@ def meant(value: Any) -> Any:
             return value
 
 
+def str_of(value: Decimal | date | UUID) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+@one_version
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__tablename__)
 @settings(
     max_examples=CASES_PER_TABLE,
