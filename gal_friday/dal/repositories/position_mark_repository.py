@@ -29,9 +29,13 @@ class PositionMarkRepository(BaseRepository[PositionMark]):
         """
         if not prices:
             return []
-        given = func.unnest(
-            literal(list(prices), ARRAY(Identifier())), literal(list(prices.values()), ARRAY(Money()))
-        ).table_valued(column("position_id", Uuid()), column("price", Money()), name="given")
+        given = (
+            func.unnest(
+                literal(list(prices), ARRAY(Identifier())), literal(list(prices.values()), ARRAY(Money()))
+            )
+            .table_valued(column("position_id", Uuid()), column("price", Money()), name="given")
+            .render_derived()
+        )
         marks = (
             select(
                 Position.id,
