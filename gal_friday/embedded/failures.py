@@ -23,7 +23,7 @@ MEANINGS = {
     "Cannot allocate memory": "there is not enough memory; lower shared_buffers in postgresql.conf",
     "user does not exist": "the account has no entry in the password database (/etc/passwd); add one",
     "could not locate a valid checkpoint record": "the write-ahead log is damaged; restore a backup",
-    "configuration file": "postgresql.conf has a mistake; correct the line named",
+    'configuration file "': "postgresql.conf has a mistake; correct the line named",
 }
 ERRNO_MEANINGS = {
     errno.ENOSPC: DISK_FULL,

@@ -69,9 +69,7 @@ class EmbeddedServer:
     def stop(self) -> None:
         """Give up the share; whoever gives up the last one does not wait for the server to stop."""
         with self._one_at_a_time:
-            if self._share:
-                self._share.close()
-                self._share = None
+            self._give_up_share()
 
     def pin(self) -> Endpoint:
         """start(), and keep the server running without users until stop_now()."""
@@ -86,7 +84,6 @@ class EmbeddedServer:
 
         Raises EmbeddedServerError if it has not ended after `start_timeout_seconds`.
         """
-        self.stop()
         with self._serialised() as (data_directory, deadline):
             if (store := find_store(data_directory)) is None:
                 return False
@@ -101,6 +98,7 @@ class EmbeddedServer:
                         signalled = pid
                     if not deadline.pause():
                         raise self._timed_out(store, deadline)
+            self._give_up_share()
             return was_running
 
     def status(self) -> ServerStatus:
@@ -159,6 +157,11 @@ class EmbeddedServer:
                         data_directory=str(data_directory),
                     )
                 yield data_directory, deadline
+
+    def _give_up_share(self) -> None:
+        if self._share:
+            self._share.close()
+            self._share = None
 
     def _ensure_running(self, store: Store, deadline: Deadline) -> Endpoint:
         with FileLock(store.server_lock) as server_lock:

@@ -29,6 +29,7 @@ if sys.platform != "win32":
     import fcntl
 
 UNUSED, ENDED = "unused", "ended"
+PROC = "/proc"  # of Linux; macOS has none
 PIN_POLL_SECONDS = 0.5
 STOP_POLL_SECONDS = 0.2
 #: A server killed so often, each time so soon after its start, stays down.
@@ -180,17 +181,17 @@ class Watchdog:
 
 def is_postmaster_of(cluster: str, pid: int) -> bool:
     """Whether process *pid* is PostgreSQL, at work in the directory *cluster*."""
-    if os.path.exists("/proc/self/cwd"):  # noqa: PTH110  pathlib loads slowly
+    if os.path.exists(f"{PROC}/self/cwd"):  # noqa: PTH110  pathlib loads slowly
         try:
-            with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            with open(f"{PROC}/{pid}/comm", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 name = file.read()
-            return name.startswith("postgres") and os.path.samefile(f"/proc/{pid}/cwd", cluster)  # noqa: PTH121
+            return name.startswith("postgres") and os.path.samefile(f"{PROC}/{pid}/cwd", cluster)  # noqa: PTH121
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             return False  # ended, a zombie, or somebody else's
     done = subprocess.run(  # noqa: S603  no input from outside
-        ["/bin/ps", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=False
+        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=False
     )
-    return "postgres" in done.stdout and f"-D {cluster}" in done.stdout
+    return "postgres" in done.stdout and f"-D {cluster} " in done.stdout
 
 
 def _try_exclusive(lock: int) -> bool:
