@@ -98,7 +98,9 @@ def migration_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
             "migrations need a connection that does not lead through PgBouncer",
             variable="GAL_FRIDAY_DATABASE__MIGRATION_URL",
         )
-    url, connect_args = connect_arguments(settings.model_copy(update={"pgbouncer": False}), url)
+    url, connect_args = connect_arguments(
+        settings.model_copy(update={"pgbouncer": False}), url.set(drivername="postgresql+asyncpg")
+    )
     connect_args["command_timeout"] = None
     connect_args["server_settings"] |= {
         "statement_timeout": "0",
