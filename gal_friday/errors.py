@@ -4,7 +4,8 @@ Each error's message is the first line of its class's docstring followed by the 
 the facts are attributes too (`error.facts["constraint"]`). No fact is ever a secret.
 """
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 
 class PersistenceError(Exception):
@@ -17,6 +18,10 @@ class PersistenceError(Exception):
         self.explanation = explanation
         self.facts = facts
         super().__init__(explanation, facts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own way of being copied would hand the facts over as a second explanation.
+        return partial(type(self), **self.facts), (self.explanation,)
 
     def __str__(self) -> str:
         summary = (type(self).__doc__ or type(self).__name__).partition("\n")[0]

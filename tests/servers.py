@@ -215,6 +215,11 @@ class PostgresServer(_Server):
             self.stop("immediate")
         super().close()
 
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Change postgresql.conf; what is running notices at its next start."""
+        with (self.data_directory / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
     def create_database(self, name: str, *, template: str | None = None) -> None:
         # Copying files beats copying through the WAL as long as nothing is synced.
         source = ["--template", template, "--strategy", "file_copy"] if template else []
@@ -276,8 +281,7 @@ class PostgresServer(_Server):
             "host replication postgres 127.0.0.1/32 trust\n"
             "host all all 127.0.0.1/32 scram-sha-256\n",
         )
-        with (self.data_directory / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in self._settings.items())
+        self.configure(self._settings)
 
     def _reachable(self, bin_directory: Path) -> Path:
         """*bin_directory*, or its installation again where the server's account can read it."""

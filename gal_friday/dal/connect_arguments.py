@@ -39,6 +39,8 @@ def connect_arguments(settings: DatabaseSettings, url: URL) -> tuple[URL, dict[s
         }
     else:
         arguments["server_settings"] |= server_parameters(settings)
+    for name in url.query:
+        arguments["server_settings"].pop(name, None)
     query = {name: value for name, value in url.query.items() if name in _HOST_OPTIONS}
     return url.set(drivername="postgresql+asyncpg", query=query), arguments
 

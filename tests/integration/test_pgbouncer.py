@@ -1,0 +1,71 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from sqlalchemy import BigInteger, bindparam, cast, literal_column, select, text
+
+from gal_friday.config import DatabaseSettings
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.errors import StatementTimeout
+from tests.servers import PgBouncer, PostgresServer
+
+SETTING = text("SELECT current_setting(:name, true)")
+STATEMENTS = [select(cast(bindparam("n"), BigInteger) + literal_column(str(m))) for m in range(20)]
+
+
+@pytest.fixture(scope="module")
+def bouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    with PgBouncer(postgres_server, pool_size=3) as bouncer:
+        yield bouncer
+
+
+@pytest.fixture
+async def pool(bouncer: PgBouncer) -> AsyncIterator[DatabaseConnectionPool]:
+    settings = DatabaseSettings(
+        url=bouncer.url(),
+        pgbouncer=True,
+        pool_size=10,
+        statement_timeout_seconds=2,
+        application_name="momentum-bot",
+    )
+    async with DatabaseConnectionPool(settings) as pool:
+        yield pool
+
+
+async def test_many_transactions_share_few_server_connections_without_an_error(
+    pool: DatabaseConnectionPool,
+) -> None:
+    async def use(n: int) -> None:
+        async with pool.session({"gal_friday.actor": f"bot-{n}"}) as session:
+            for m, statement in enumerate(STATEMENTS):
+                assert await session.scalar(statement, {"n": n}) == n + m
+            assert await session.scalar(SETTING, {"name": "gal_friday.actor"}) == f"bot-{n}"
+            await session.commit()
+
+    await asyncio.gather(*(use(n) for n in range(100)))
+
+
+async def test_no_prepared_statement_is_left_on_the_server(pool: DatabaseConnectionPool) -> None:
+    async with pool.session() as session:
+        for statement in STATEMENTS:
+            await session.execute(statement, {"n": 1})
+        assert await session.scalar(text("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")) == 0
+
+
+async def test_no_parameter_is_left_to_the_next_transaction(pool: DatabaseConnectionPool) -> None:
+    async def see(n: int) -> object:
+        async with pool.session({"gal_friday.actor": "bot"} if n % 2 else {}) as session:
+            return await session.scalar(SETTING, {"name": "gal_friday.actor"})
+
+    seen = await asyncio.gather(*(see(n) for n in range(60)))
+    assert {actor or None for actor in seen[0::2]} == {None}
+    assert set(seen[1::2]) == {"bot"}
+
+
+async def test_timeouts_are_in_force_in_each_transaction(pool: DatabaseConnectionPool) -> None:
+    assert pool.transaction_settings["statement_timeout"] == "2000"
+    async with pool.session({"statement_timeout": "50"}) as session:
+        assert await session.scalar(SETTING, {"name": "idle_in_transaction_session_timeout"}) == "1min"
+        assert await session.scalar(SETTING, {"name": "application_name"}) == "momentum-bot"
+        with pytest.raises(StatementTimeout):
+            await session.execute(text("SELECT pg_sleep(60)"))
