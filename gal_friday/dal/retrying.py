@@ -17,9 +17,6 @@ from gal_friday.errors import ConnectionRejected, PersistenceError
 
 T = TypeVar("T")
 
-FIRST_WAIT_SECONDS = 0.05
-LONGEST_WAIT_SECONDS = 1.0
-
 log = logging.getLogger(__name__)
 
 
@@ -29,9 +26,12 @@ async def retry(
     on: tuple[type[PersistenceError], ...],
     timeout_seconds: float,
     attempts: int | None = None,
+    first_wait_seconds: float = 0.05,
+    longest_wait_seconds: float = 1.0,
 ) -> T:
     """Await *work* until it succeeds, again after each error of the kinds *on*.
 
+    The waits in between are random, up to *first_wait_seconds* at first and to *longest_wait_seconds* in the end.
     No attempt begins later than *timeout_seconds* after the first one, and there are at most *attempts*; then
     the last error is raised. ConnectionRejected is raised at once: the next answer would be the same.
     """
@@ -43,7 +43,7 @@ async def retry(
     retrying = AsyncRetrying(
         retry=retry_if_exception(may_pass),
         stop=stop if attempts is None else stop | stop_after_attempt(attempts),
-        wait=wait_random_exponential(multiplier=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS),
+        wait=wait_random_exponential(multiplier=first_wait_seconds, max=longest_wait_seconds),
         before_sleep=_log_retry,
         reraise=True,
     )

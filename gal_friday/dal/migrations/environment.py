@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import stamina
 from alembic import context
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql.base import ischema_names
@@ -22,6 +21,7 @@ from gal_friday.dal.migrations.compatibility import record_revisions
 from gal_friday.dal.migrations.migration_lock import MigrationLock, migration_lock
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import TransactionId
+from gal_friday.dal.retrying import retry
 from gal_friday.errors import ConfigurationError, LockTimeout, TransactionConflict
 
 log = logging.getLogger(__name__)
@@ -98,9 +98,7 @@ def migration_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
             "migrations need a connection that does not lead through PgBouncer",
             variable="GAL_FRIDAY_DATABASE__MIGRATION_URL",
         )
-    url, connect_args = connect_arguments(
-        settings.model_copy(update={"pgbouncer": False}), url.set(drivername="postgresql+asyncpg")
-    )
+    url, connect_args = connect_arguments(settings.model_copy(update={"pgbouncer": False}), url)
     connect_args["command_timeout"] = None
     connect_args["server_settings"] |= {
         "statement_timeout": "0",
@@ -144,10 +142,13 @@ async def run_retrying(
             log.warning("others hold the locks needed", extra={"reason": error.explanation})
             raise
 
-    retry = stamina.AsyncRetryingCaller(
-        attempts=None, timeout=timeout_seconds, wait_initial=0.5, wait_max=5.0, wait_jitter=0.5
+    return await retry(
+        attempt,
+        on=LOCK_CONFLICTS,
+        timeout_seconds=timeout_seconds,
+        first_wait_seconds=1.0,
+        longest_wait_seconds=5.0,
     )
-    return await retry(LOCK_CONFLICTS, attempt)
 
 
 def _remember_statement(failure: ExceptionContext) -> None:
