@@ -4,7 +4,6 @@ Each error's message is the first line of its class's docstring followed by the 
 the facts are attributes too (`error.facts["constraint"]`). No fact is ever a secret.
 """
 
-from functools import partial
 from typing import Any, ClassVar
 
 
@@ -21,13 +20,17 @@ class PersistenceError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own way of being copied would hand the facts over as a second explanation.
-        return partial(type(self), **self.facts), (self.explanation,)
+        return _again, (type(self), self.explanation, self.facts)
 
     def __str__(self) -> str:
         summary = (type(self).__doc__ or type(self).__name__).partition("\n")[0]
         details = ", ".join(f"{name}={value!r}" for name, value in self.facts.items() if value is not None)
         message = f"{summary.rstrip('.')}: {self.explanation}" if self.explanation else summary
         return f"{message} ({details})" if details else message
+
+
+def _again(kind: type[PersistenceError], explanation: str, facts: dict[str, Any]) -> PersistenceError:
+    return kind(explanation, **facts)
 
 
 # --- what the caller asked for -------------------------------------------------------------------------
