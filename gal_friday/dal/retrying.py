@@ -31,9 +31,9 @@ async def retry(
 ) -> T:
     """Await *work* until it succeeds, again after each error of the kinds *on*.
 
-    The waits in between are random, up to *first_wait_seconds* at first and to *longest_wait_seconds* in the end.
-    No attempt begins later than *timeout_seconds* after the first one, and there are at most *attempts*; then
-    the last error is raised. ConnectionRejected is raised at once: the next answer would be the same.
+    The waits in between are random, up to *first_wait_seconds* at first and up to *longest_wait_seconds*
+    later. No attempt begins later than *timeout_seconds* after the first one, and there are at most
+    *attempts*; then the last error is raised. ConnectionRejected is raised at once: the next answer would be the same.
     """
 
     def may_pass(error: BaseException) -> bool:
