@@ -33,7 +33,8 @@ async def retry(
 
     The waits in between are random, up to *first_wait_seconds* at first and up to *longest_wait_seconds*
     later. No attempt begins later than *timeout_seconds* after the first one, and there are at most
-    *attempts*; then the last error is raised. ConnectionRejected is raised at once: the next answer would be the same.
+    *attempts*; then the last error is raised. ConnectionRejected is raised at once: the next answer would be
+    the same.
     """
 
     def may_pass(error: BaseException) -> bool:
