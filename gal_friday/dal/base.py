@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     ScalarResult,
     Select,
@@ -211,8 +212,8 @@ class BaseRepository(Generic[M]):
         for shape, rows in by_shape.items():
             default = [name for name in shape if name not in {*key, "id", "created_at", "row_version"}]
             statement = _upsert(table, key, default if overwrite is None else overwrite, may_replace)
-            is_new: ColumnElement[bool] = literal_column("(xmax = 0)")
-            flags = (await self._session.scalars(statement.returning(is_new), list(rows.values()))).all()
+            returning = statement.returning(_was_inserted(table, key))
+            flags = (await self._session.scalars(returning, list(rows.values()))).all()
             inserted += sum(flags)
             updated += len(flags) - sum(flags)
             total += len(rows)
@@ -261,6 +262,17 @@ def _upsert(
         set_={name: excluded[name] for name in overwrite},
         where=changed if may_replace is None else and_(changed, may_replace(statement)),
     )
+
+
+def _was_inserted(table: Table, key: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a row returned by an upsert is new; PostgreSQL only says so from version 18 on."""
+    if not table.dialect_options["postgresql"]["partition_by"]:
+        return literal_column("(xmax = 0)", Boolean)
+    # A partitioned table has no system columns; but a statement does not see the rows it inserts itself.
+    before = table.alias("before")
+    # By name, as SQLAlchemy would list the table of an INSERT once more in the subquery's FROM.
+    same = (before.c[name] == literal_column(str(table.c[name])) for name in key)
+    return ~exists().select_from(before).where(*same)
 
 
 def given_values(entity: Base) -> dict[str, Any]:
