@@ -342,6 +342,12 @@ class PgBouncer(_Server):
             )
         wait_for(self._accepts, "PgBouncer did not start")
 
+    def restart(self) -> None:
+        assert self._process is not None, "not running"
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(DEADLINE_SECONDS)
+        self.start()
+
     def _accepts(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:

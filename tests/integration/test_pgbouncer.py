@@ -69,3 +69,15 @@ async def test_timeouts_are_in_force_in_each_transaction(pool: DatabaseConnectio
         assert await session.scalar(SETTING, {"name": "application_name"}) == "momentum-bot"
         with pytest.raises(StatementTimeout):
             await session.execute(text("SELECT pg_sleep(60)"))
+
+
+async def test_restarts_of_server_and_bouncer_go_unnoticed_between_transactions(
+    breakable_server: PostgresServer,
+) -> None:
+    with PgBouncer(breakable_server) as bouncer:
+        settings = DatabaseSettings(url=bouncer.url(), pgbouncer=True)
+        async with DatabaseConnectionPool(settings) as pool:
+            for interruption in (breakable_server.restart, bouncer.restart, breakable_server.restart):
+                await asyncio.to_thread(interruption)
+                async with pool.session({"gal_friday.actor": "bot"}) as session:
+                    assert await session.scalar(SETTING, {"name": "gal_friday.actor"}) == "bot"
