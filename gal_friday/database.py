@@ -12,9 +12,10 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from gal_friday.config import DatabaseSettings, Settings
-from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.connection_pool import DatabaseConnectionPool, make_engine
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.repositories import Repositories
@@ -24,7 +25,7 @@ from gal_friday.embedded import EmbeddedServer
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 T = TypeVar("T")
 
@@ -123,10 +124,10 @@ async def _bring_up_to_date(url: URL, settings: DatabaseSettings) -> None:
 
 
 @cache
-def _own_pool() -> DatabaseConnectionPool:
+def _engine_of_ones_own() -> "AsyncEngine":
     settings = Settings.load()
     url = settings.database.sqlalchemy_url() or EmbeddedServer(settings.embedded).start().url
-    return DatabaseConnectionPool(settings.database, url=url)
+    return make_engine(settings.database, url)
 
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "async_engine":
-        return _own_pool().engine
+        return _engine_of_ones_own()
     if name == "AsyncSessionFactory":
-        return _own_pool().sessionmaker
+        return async_sessionmaker(_engine_of_ones_own(), expire_on_commit=False)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

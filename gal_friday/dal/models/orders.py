@@ -59,10 +59,15 @@ class Order(Identified, Mutable, AccountScoped, Base):
         Index(None, "parent_order_id"),
         Index(None, "trade_id"),
         Index(None, "position_id"),
-        CheckConstraint("quantity > 0 OR quote_quantity > 0", name="has_a_quantity"),
+        CheckConstraint(
+            "origin = 'EXTERNAL' OR (num_nonnulls(quantity, quote_quantity) > 0"
+            " AND least(quantity, quote_quantity) > 0)",
+            name="has_a_quantity",
+        ),
         CheckConstraint("filled_quantity >= 0", name="filled_not_negative"),
         CheckConstraint(
-            "order_type NOT IN ('LIMIT', 'STOP_LIMIT') OR limit_price IS NOT NULL", name="limit_has_price"
+            "origin = 'EXTERNAL' OR order_type NOT IN ('LIMIT', 'STOP_LIMIT') OR limit_price IS NOT NULL",
+            name="limit_has_price",
         ),
         CheckConstraint(
             "origin = 'EXTERNAL' OR (client_order_id IS NOT NULL AND strategy_id IS NOT NULL)",
