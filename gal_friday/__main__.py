@@ -9,7 +9,7 @@ def main() -> NoReturn:
     try:
         from gal_friday.cli import app  # noqa: PLC0415 -- the extra may be missing, and that is worth a sentence
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:
+        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
             raise
         sys.stderr.write("The command line needs its extra: pip install 'gal_friday[cli]'\n")
         sys.exit(2)
