@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import insert
 
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
@@ -204,17 +205,23 @@ async def test_a_setting_that_is_secret_or_has_no_type_is_refused(uow: UnitOfWor
     with pytest.raises(InvalidValue) as caught:
         await uow.system_config.set_value("api_key", "hunter2", is_sensitive=True)
     assert "hunter2" not in str(caught.value)
+    secret = {"key": "api_key", "value": "hunter2", "data_type": ConfigDataType.STRING, "is_sensitive": True}
+    with pytest.raises(InvalidValue):
+        await uow.system_config.upsert_many([SystemConfig(**secret)])
+    with pytest.raises(InvalidValue):
+        async with uow.savepoint():
+            await uow.system_config.add(SystemConfig(**secret))
     for value in (None, Decimal("1.5"), NOON):
         with pytest.raises(InvalidValue):
             await uow.system_config.set_value("key", value)
-    assert await uow.system_config.count() == 0
+    setting = SystemConfig(key="key", value="x", data_type=ConfigDataType.STRING)
+    await uow.system_config.upsert_many([setting])
+    assert await uow.system_config.count() == 1
 
 
 async def test_a_setting_kept_encrypted_is_not_overwritten_in_plain_text(uow: UnitOfWork) -> None:
-    uow.session.add(
-        SystemConfig(key="api_key", value="ciphertext", data_type=ConfigDataType.STRING, is_sensitive=True)
-    )
-    await uow.flush()
+    encrypted = {"key": "api_key", "value": "ciphertext", "data_type": "string", "is_sensitive": True}
+    await uow.session.execute(insert(SystemConfig).values(encrypted))
     with pytest.raises(InvalidValue):
         await uow.system_config.set_value("api_key", "hunter2")
     assert await uow.system_config.get_value("api_key") == "ciphertext"

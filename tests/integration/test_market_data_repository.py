@@ -19,7 +19,7 @@ from gal_friday.dal.models import (
 from gal_friday.dal.repositories.portfolio_repository import EquityPoint
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import AlreadyExists, ConstraintViolated, NotFound
+from gal_friday.errors import AlreadyExists, ConstraintViolated, InvalidFilter, NotFound
 from tests.concurrency import at_once
 from tests.factories import (
     MINUTE,
@@ -270,6 +270,11 @@ async def test_logs_are_searched_by_level_source_category_text_and_time(uow: Uni
     assert await found(text="ordersxbook") == []
     assert await found(start=NOON + MINUTE) == [alarm]
     assert await found(end=NOON + MINUTE) == [calm]
+
+
+async def test_a_level_no_log_has_is_refused(uow: UnitOfWork) -> None:
+    with pytest.raises(InvalidFilter):
+        await uow.logs.search(min_level="WARN")  # type: ignore[arg-type]  # on purpose
 
 
 async def test_logs_are_paged_newest_first(uow: UnitOfWork) -> None:

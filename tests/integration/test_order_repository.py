@@ -15,6 +15,7 @@ from gal_friday.errors import (
     Ambiguous,
     IllegalTransition,
     InvalidReference,
+    InvalidValue,
     NotFound,
     StaleWrite,
 )
@@ -191,6 +192,27 @@ async def test_what_was_filled_stays_filled(uow: UnitOfWork, order: Order) -> No
     await uow.orders.transition(order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal(1))
     with pytest.raises(IllegalTransition):
         await uow.orders.transition(order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal("0.5"))
+
+
+@pytest.mark.parametrize("number", [1.5, Decimal("NaN"), Decimal("1E-19"), Decimal("1E+30"), "1"])
+async def test_what_is_no_exact_amount_is_refused_and_the_order_stays(
+    uow: UnitOfWork, order: Order, number: Decimal
+) -> None:
+    with pytest.raises(InvalidValue):
+        await uow.orders.update_order_status(order.id, OrderStatus.FILLED, number)
+    with pytest.raises(InvalidValue):
+        await uow.orders.update_order_status(order.id, OrderStatus.FILLED, Decimal(1), number)
+    cost = number if number != Decimal("1E-19") else Decimal("1E-37")
+    with pytest.raises(InvalidValue):
+        await uow.orders.transition(order.id, OrderStatus.FILLED, filled_quantity=Decimal(1), cost=cost)
+    assert not uow.session.is_modified(order)
+
+
+async def test_a_status_no_order_has_is_refused(uow: UnitOfWork, order: Order) -> None:
+    with pytest.raises(IllegalTransition):
+        await uow.orders.transition(order.id, "ACTIVE")  # type: ignore[arg-type]  # on purpose
+    await uow.orders.transition(order.id, "NEW")  # type: ignore[arg-type]  # text of a status will do
+    assert order.status is OrderStatus.NEW
 
 
 async def test_a_transition_of_no_order_is_not_found(uow: UnitOfWork) -> None:

@@ -9,7 +9,7 @@ from gal_friday.dal.models import Account, Side, TradeStatus, new_id
 from gal_friday.dal.repositories.trade_repository import TradeHistory
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import IllegalTransition, NotFound, StaleWrite
+from gal_friday.errors import IllegalTransition, InvalidValue, NotFound, StaleWrite
 from gal_friday.money import amount_rounded, exact
 from tests.factories import (
     MINUTE,
@@ -89,6 +89,22 @@ async def test_a_trade_entered_for_nothing_has_no_percentage(uow: UnitOfWork) ->
     await uow.trades.close_trade(trade.id, exit_price=Decimal(1), exit_reason="AIRDROP")
     assert (trade.realized_pnl, trade.realized_pnl_pct) == (Decimal(2), None)
     assert trade.exit_timestamp is not None
+
+
+@pytest.mark.parametrize("number", [1.5, Decimal("Infinity"), Decimal("1E-19"), "1"])
+async def test_what_is_no_exact_amount_closes_no_trade(uow: UnitOfWork, number: Decimal) -> None:
+    trade = await uow.trades.add(a_trade())
+    with pytest.raises(InvalidValue):
+        await uow.trades.close_trade(trade.id, exit_price=number, exit_reason="SIGNAL")
+    with pytest.raises(InvalidValue):
+        await uow.trades.close_trade(trade.id, exit_price=Decimal(1), exit_reason="SIGNAL", commission=number)
+    assert trade.status is TradeStatus.OPEN
+
+
+async def test_a_trade_given_in_whole_numbers_and_texts_closes_as_any_other(uow: UnitOfWork) -> None:
+    trade = await uow.trades.add(a_trade(side="BUY", quantity=2, average_entry_price=10, total_commission=1))
+    await uow.trades.close_trade(trade.id, exit_price=Decimal(12), exit_reason="SIGNAL")
+    assert (trade.realized_pnl, trade.realized_pnl_pct) == (Decimal(3), Decimal(15))
 
 
 async def test_a_trade_is_closed_once(uow: UnitOfWork) -> None:

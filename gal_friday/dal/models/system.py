@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint, column, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import CheckConstraint, Connection, Index, UniqueConstraint, column, event, text
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from gal_friday.dal.models.enums import ConfigDataType, Severity
 from gal_friday.dal.models.models_base import (
@@ -22,6 +23,7 @@ from gal_friday.dal.models.models_base import (
     Str128,
 )
 from gal_friday.dal.models.types import InternetAddress
+from gal_friday.errors import InvalidValue
 
 
 def _where_present(name: str) -> Index:
@@ -111,6 +113,14 @@ class SystemConfig(Recorded, Mutable, Base):
         server_default=text("false"), comment="Stored encrypted, shown masked"
     )
     updated_by: Mapped[Str100 | None] = mapped_column(comment="Who changed it last")
+
+
+@event.listens_for(SystemConfig, "before_insert")
+@event.listens_for(SystemConfig, "before_update")
+def _refuse_plain_text(_mapper: Mapper[Any], _connection: Connection, setting: SystemConfig) -> None:
+    # Nothing encrypts yet, and a secret must not lie in the table and its backups for anyone to read.
+    if setting.is_sensitive:
+        raise InvalidValue("a sensitive setting would be stored as plain text", key=setting.key)
 
 
 class SchemaRevision(Base):

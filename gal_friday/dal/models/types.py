@@ -33,12 +33,16 @@ class ExactNumeric(TypeDecorator[Decimal]):
         self.precision = precision
         self.scale = scale
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Decimal | None:
-        if value is None or (type(value) is Decimal and self._fits(value)):
+    def accept(self, value: Any) -> Decimal:
+        """*value* as the column keeps it. Raises InvalidValue for what it could not give back unchanged."""
+        if type(value) is Decimal and self._fits(value):
             return value
         if type(value) is int and self._fits(Decimal(value)):
             return Decimal(value)
         raise InvalidValue(self._problem(value), value=value)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else self.accept(value)
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         return self

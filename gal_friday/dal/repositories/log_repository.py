@@ -10,6 +10,7 @@ from gal_friday.dal.base import BaseRepository, Page
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import Severity
 from gal_friday.dal.models.system import Log
+from gal_friday.errors import InvalidFilter
 
 _ASCENDING = tuple(Severity)
 
@@ -32,10 +33,13 @@ class LogRepository(BaseRepository[Log]):
         """Entries of *min_level* and above that fit all that is given, newest first.
 
         *text* is looked for anywhere in the message, in any case and as it is: `%` is no wildcard. Times are
-        from *start* up to, not including, *end*; *after* is the `next` of the page before.
+        from *start* up to, not including, *end*; *after* is the `next` of the page before. Raises
+        InvalidFilter.
         """
+        if min_level not in _ASCENDING:
+            raise InvalidFilter("no level", min_level=min_level, levels=list(map(str, _ASCENDING)))
         return await self.page(
-            Log.log_level.in_(_ASCENDING[_ASCENDING.index(Severity(min_level)) :]),
+            Log.log_level.in_(_ASCENDING[_ASCENDING.index(min_level) :]),
             *given((Log.source_module, source_module), (Log.category, category)),
             *([] if text is None else [Log.message.icontains(text, autoescape=True)]),
             *within(Log.log_timestamp, start, end),

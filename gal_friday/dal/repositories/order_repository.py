@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func
@@ -13,9 +14,12 @@ from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
 from gal_friday.dal.models.orders import Order
+from gal_friday.dal.models.types import Cost, Money
 from gal_friday.errors import IllegalTransition
 from gal_friday.money import average_price_rounded, exact
 
+_MONEY = Money()
+_COST = Cost()
 _TIME_OF = {
     OrderStatus.NEW: "submitted_at",
     OrderStatus.FILLED: "filled_at",
@@ -112,7 +116,7 @@ class OrderRepository(BaseRepository[Order]):
             if filled_quantity is None:
                 filled_quantity = (await self.one(order_id)).filled_quantity
             with exact():
-                cost = filled_quantity * average_fill_price
+                cost = _MONEY.accept(filled_quantity) * _MONEY.accept(average_fill_price)
         return await self.transition(order_id, status, filled_quantity=filled_quantity, cost=cost)
 
     async def transition(
@@ -131,41 +135,39 @@ class OrderRepository(BaseRepository[Order]):
         *filled_quantity* is in base units and *cost* the exact sum of price × quantity of all its fills; the
         average price follows from them. A status the order has already changes nothing but those.
 
-        Raises NotFound, StaleWrite where someone else changed the order since it was read, and
+        Raises NotFound, InvalidValue, StaleWrite where someone else changed the order since it was read, and
         IllegalTransition where ORDER_TRANSITIONS knows no such step or fewer units are filled than before.
         """
         order = await self.one(order_id)
-        status = OrderStatus(status)
         allowed = ORDER_TRANSITIONS[order.status]
-        if status is not order.status and status not in allowed:
+        if status != order.status and status not in allowed:
             raise IllegalTransition(
-                order=order_id, source=order.status.value, target=status.value, allowed=sorted(allowed)
+                order=order_id, source=str(order.status), target=str(status), allowed=sorted(allowed)
             )
-        if status is not order.status:
-            order.status = status
+        changes: dict[str, Any] = {"exchange_order_id": exchange_order_id, "error_message": error_message}
+        if status != order.status:
+            changes["status"] = OrderStatus(status)
             moment = _TIME_OF.get(status)
             if moment is not None and getattr(order, moment) is None:
-                setattr(order, moment, at or datetime.now(UTC))
-        if exchange_order_id is not None:
-            order.exchange_order_id = exchange_order_id
-        if error_message is not None:
-            order.error_message = error_message
-        _fill_up(order, filled_quantity, cost)
+                changes[moment] = at or datetime.now(UTC)
+        changes |= _filled(order, filled_quantity, cost)
+        for name, value in changes.items():
+            if value is not None:
+                setattr(order, name, value)
         return await self.update(order)
 
 
-def _fill_up(order: Order, filled_quantity: Decimal | None, cost: Decimal | None) -> None:
-    if filled_quantity is not None:
-        if filled_quantity < order.filled_quantity:
-            raise IllegalTransition(
-                "what was filled stays filled",
-                order=order.id,
-                source=str(order.filled_quantity),
-                target=str(filled_quantity),
-            )
-        order.filled_quantity = filled_quantity
-    if cost is not None:
-        order.cost = cost
-        order.average_fill_price = (
-            average_price_rounded(cost, order.filled_quantity) if order.filled_quantity else None
+def _filled(order: Order, filled_quantity: Decimal | None, cost: Decimal | None) -> dict[str, Decimal | None]:
+    """Columns that follow from what was filled so far; None for those that stay."""
+    filled = _MONEY.accept(order.filled_quantity if filled_quantity is None else filled_quantity)
+    if filled < order.filled_quantity:
+        raise IllegalTransition(
+            "what was filled stays filled",
+            order=order.id,
+            source=str(order.filled_quantity),
+            target=str(filled),
         )
+    if cost is None:
+        return {"filled_quantity": filled_quantity}
+    average = average_price_rounded(_COST.accept(cost), filled) if filled else None
+    return {"filled_quantity": filled_quantity, "cost": cost, "average_fill_price": average}

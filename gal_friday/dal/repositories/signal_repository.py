@@ -86,13 +86,13 @@ class SignalRepository(BaseRepository[Signal]):
         if status not in allowed:
             raise IllegalTransition(
                 signal=signal_id,
-                source=signal.status.value,
-                target=SignalStatus(status).value,
+                source=str(signal.status),
+                target=str(status),
                 allowed=sorted(allowed),
             )
         moment = at or datetime.now(UTC)
-        signal.status = status
-        if status is SignalStatus.EXECUTED:
+        signal.status = SignalStatus(status)
+        if status == SignalStatus.EXECUTED:
             signal.executed_at = moment
         else:
             signal.decided_at = moment

@@ -1,12 +1,13 @@
 """Settings of the running system."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, UpsertCounts
+from gal_friday.dal.criteria import Ordering
 from gal_friday.dal.models.enums import ConfigDataType
 from gal_friday.dal.models.system import SystemConfig
 from gal_friday.errors import InvalidValue
@@ -65,6 +66,20 @@ class SystemConfigRepository(BaseRepository[SystemConfig]):
                 kept=existing.data_type.value,
             )
         return setting
+
+    async def upsert_many(
+        self,
+        entities: Iterable[SystemConfig],
+        *,
+        conflict: Sequence[Ordering] | None = None,
+        update: Sequence[Ordering] | None = None,
+    ) -> UpsertCounts:
+        """As of any repository; raises InvalidValue for a sensitive setting."""
+        settings = list(entities)
+        for setting in settings:
+            if setting.is_sensitive:
+                raise InvalidValue(_PLAIN_TEXT, key=setting.key)
+        return await super().upsert_many(settings, conflict=conflict, update=update)
 
     async def in_category(self, category: str) -> Sequence[SystemConfig]:
         """The settings of a category, by key."""

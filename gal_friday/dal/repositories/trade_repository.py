@@ -12,10 +12,12 @@ from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import Side, TradeStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.trades import ArchivedTrade, Trade
+from gal_friday.dal.models.types import Money
 from gal_friday.dal.repositories.archived_trade_repository import ArchivedTradeRepository
 from gal_friday.errors import IllegalTransition
 from gal_friday.money import ZERO, amount_rounded, exact, ratio_rounded
 
+_MONEY = Money()
 _OPEN = (TradeStatus.OPEN, TradeStatus.PARTIALLY_FILLED)
 
 
@@ -63,18 +65,17 @@ class TradeRepository(BaseRepository[Trade]):
         value - entry value - commission, computed exactly and rounded once to 18 decimals; its percentage is
         of the entry value, to 8 decimals. *exit_timestamp* is now unless given.
 
-        Raises NotFound, IllegalTransition for a trade that is not open, StaleWrite.
+        Raises NotFound, IllegalTransition for a trade that is not open, InvalidValue, StaleWrite.
         """
         trade = await self.one(trade_id)
         if trade.status not in _OPEN:
-            raise IllegalTransition(
-                trade=trade_id, source=trade.status.value, target=TradeStatus.CLOSED.value
-            )
+            raise IllegalTransition(trade=trade_id, source=str(trade.status), target=str(TradeStatus.CLOSED))
+        quantity, entry_price = _MONEY.accept(trade.quantity), _MONEY.accept(trade.average_entry_price)
         with exact():
-            entry_value = trade.average_entry_price * trade.quantity
-            gain = exit_price * trade.quantity - entry_value
-            total_commission = trade.total_commission + commission
-            profit = (gain if trade.side is Side.BUY else -gain) - total_commission
+            entry_value = entry_price * quantity
+            gain = _MONEY.accept(exit_price) * quantity - entry_value
+            total_commission = trade.total_commission + _MONEY.accept(commission)
+            profit = (gain if trade.side == Side.BUY else -gain) - total_commission
             percentage = ratio_rounded(profit * 100, entry_value) if entry_value else None
         trade.status = TradeStatus.CLOSED
         trade.filled_quantity = trade.quantity
