@@ -68,9 +68,6 @@ _CONNECT_ERRORS: dict[str, type[DatabaseUnavailable]] = {
     "28": ConnectionRejected,
 }
 
-#: Ended by the server for being idle: says nothing about the other connections of the pool.
-_IDLE_TIMEOUTS = frozenset({"25P03", "57P05"})
-
 #: What asyncpg raises, beside OSError and TimeoutError.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
@@ -157,14 +154,9 @@ def _on_error(context: ExceptionContext) -> PersistenceError | None:
 
 def _connection_loss(error: Exception, context: ExceptionContext) -> PersistenceError | None:
     """ConnectionLost when nothing more will come over this connection, which the pool then drops."""
-    if isinstance(error, asyncpg.PostgresError) and error.severity_en in {"FATAL", "PANIC"}:
-        # The server says goodbye before it hangs up: to SQLAlchemy this connection still looks alive.
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = error.sqlstate not in _IDLE_TIMEOUTS
-        return ConnectionLost(str(error.args[0]), sqlstate=error.sqlstate)
     if isinstance(error, TimeoutError):
         context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False
+        context.invalidate_pool_on_disconnect = False  # the others may be fine
         return ConnectionLost("no answer from the server in time")
     if isinstance(error, OSError) or context.is_disconnect:
         context.is_disconnect = True

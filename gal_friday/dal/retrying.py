@@ -48,10 +48,11 @@ async def retry(
         before_sleep=_log_retry,
         reraise=True,
     )
-    async for attempt in retrying:
-        with attempt:
-            return await work()
-    raise AssertionError("the last attempt returns or raises")
+
+    async def attempt() -> T:  # tenacity awaits coroutine functions only
+        return await work()
+
+    return await retrying(attempt)
 
 
 def _log_retry(state: RetryCallState) -> None:

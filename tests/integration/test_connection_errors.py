@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gal_friday import errors
+from gal_friday.dal.error_translation import install_error_translation
 from gal_friday.errors import PersistenceError
 from tests.engines import engine_for
 from tests.network import Relay
@@ -53,6 +55,19 @@ async def test_a_terminated_connection_is_lost_and_replaced(engine: AsyncEngine)
         assert connection.invalidated
     async with engine.connect() as connection:
         assert (await connection.execute(pid)).scalar_one() != first
+
+
+async def test_an_engine_that_asks_connections_before_use_replaces_dead_ones_itself(
+    breakable_server: PostgresServer,
+) -> None:
+    url = make_url(breakable_server.url()).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url, pool_pre_ping=True)
+    install_error_translation(engine)
+    for _ in range(2):
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+        breakable_server.restart()
+    await engine.dispose()
 
 
 async def test_a_network_that_falls_silent_is_a_lost_connection_in_bounded_time(
@@ -127,6 +142,13 @@ async def test_tls_demanded_of_a_server_without_it_makes_it_unavailable(
 ) -> None:
     error = await connect_failure_of(postgres_server.url(), ssl_mode="require")
     assert type(error) is errors.DatabaseUnavailable
+
+
+async def test_a_word_in_the_url_that_means_nothing_is_a_configuration_error(
+    postgres_server: PostgresServer,
+) -> None:
+    error = await connect_failure_of(f"{postgres_server.url()}?sslmode=perhaps")
+    assert isinstance(error, errors.ConfigurationError)
 
 
 async def test_a_role_out_of_connections_is_told_so(breakable_server: PostgresServer) -> None:

@@ -6,16 +6,21 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    JSON,
     CheckConstraint,
     Column,
     ForeignKey,
     MetaData,
     Table,
+    Text,
     UniqueConstraint,
+    cast,
     insert,
+    literal,
     select,
     text,
 )
+from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import FlushError
@@ -223,6 +228,31 @@ async def test_a_value_the_driver_cannot_send_names_its_argument(engine: AsyncEn
     error = await failure_of(engine, statement, {"first": 1, "second": 2**70})
     assert isinstance(error, errors.InvalidValue)
     assert error.facts["column"] == "second"
+
+
+async def test_what_the_driver_cannot_send_to_the_configuration_is_not_repeated(engine: AsyncEngine) -> None:
+    statement = text("INSERT INTO system_config (key) VALUES (CAST(:key AS text))")
+    error = await failure_of(engine, statement, {"key": ["hunter2"]})
+    assert isinstance(error, errors.InvalidValue)
+    assert error.facts["column"] == "key"
+    assert "hunter2" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [text("SELECT :missing"), select(cast(literal({"a", "set"}, JSON), Text))],
+    ids=["bind", "type"],
+)
+async def test_a_mistake_in_using_sqlalchemy_is_left_to_sqlalchemy(engine: AsyncEngine, mistake: Any) -> None:
+    async with engine.connect() as connection:
+        with pytest.raises(StatementError):
+            await connection.execute(mistake)
+
+
+async def test_a_call_the_driver_refuses_is_a_database_error(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        with pytest.raises(errors.DatabaseError, match="expects 1 argument"):
+            await connection.exec_driver_sql("SELECT $1::int", ())
 
 
 async def test_a_lone_surrogate_is_an_invalid_value(engine: AsyncEngine) -> None:
