@@ -1,4 +1,4 @@
-"""Databases for migrations: empty ones, on each version of the server."""
+"""Databases for tests of migrations."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,13 @@ from tests.servers import PostgresServer
 
 @pytest.fixture
 def scratch(postgres_server: PostgresServer) -> Iterator[Scratch]:
+    """An empty database."""
     with scratch_database(postgres_server) as database:
         yield database
 
 
 @pytest.fixture
-def any_scratch(any_postgres_server: PostgresServer) -> Iterator[Scratch]:
-    with scratch_database(any_postgres_server) as database:
-        yield database
+async def migrated(scratch: Scratch) -> Scratch:
+    """A database at the head."""
+    await scratch.manager().run_migrations()
+    return scratch

@@ -19,10 +19,10 @@ def differences(connection: Connection) -> list[str]:
     return [" ".join(_words(difference)) for difference in _flat(upgrade_ops.as_diffs())]
 
 
-def _flat(diffs: list[Any]) -> Iterator[tuple[Any, ...]]:
+def _flat(differences: list[Any]) -> Iterator[tuple[Any, ...]]:
     # Changes of one column come as a list of their own.
-    for diff in diffs:
-        yield from _flat(diff) if isinstance(diff, list) else (diff,)
+    for difference in differences:
+        yield from _flat(difference) if isinstance(difference, list) else (difference,)
 
 
 def _words(difference: tuple[Any, ...]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """What env.py and the MigrationManager share: how Alembic is configured and which connections it works on."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -23,8 +22,6 @@ from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import TransactionId
 from gal_friday.dal.retrying import retry
 from gal_friday.errors import ConfigurationError, LockTimeout, TransactionConflict
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -136,11 +133,7 @@ async def run_retrying(
 
     async def attempt() -> T:
         await connection.rollback()
-        try:
-            return await connection.run_sync(work)
-        except LOCK_CONFLICTS as error:
-            log.warning("others hold the locks needed", extra={"reason": error.explanation})
-            raise
+        return await connection.run_sync(work)
 
     return await retry(
         attempt,

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnClause,
     Connection,
     FetchedValue,
     ForeignKey,
@@ -210,11 +211,13 @@ def _check_key(mapper: Mapper[Any], connection: Connection, entity: Base) -> Non
 
 
 def _declare_checks_of_types(table: Table) -> None:
-    for column in table.columns:
-        if isinstance(column.type, ClosedSet):
-            table.append_constraint(CheckConstraint(column.in_(list(column.type.enum)), name=column.name))
-        elif isinstance(column.type, Json) and column.type.kind != "any":
-            kind = column.type.kind
+    for declared in table.columns:
+        # By name only: every copy of an expression over the column itself would join the table's constraints.
+        value = ColumnClause[Any](declared.name, declared.type)
+        if isinstance(declared.type, ClosedSet):
+            table.append_constraint(CheckConstraint(value.in_(list(declared.type.enum)), name=declared.name))
+        elif isinstance(declared.type, Json) and declared.type.kind != "any":
+            kind = declared.type.kind
             table.append_constraint(
-                CheckConstraint(func.jsonb_typeof(column) == kind, name=f"{column.name}_is_{kind}")
+                CheckConstraint(func.jsonb_typeof(value) == kind, name=f"{declared.name}_is_{kind}")
             )
