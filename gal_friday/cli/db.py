@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -97,7 +98,8 @@ def revision(
     empty: Annotated[bool, typer.Option("--empty", help="Do not compare models and database.")] = False,
 ) -> None:
     """Write a new revision: what the models declare and the database does not have."""
-    with _manager(context) as manager:
+    # Alembic tells of its progress; standard output is for the path alone.
+    with _manager(context) as manager, redirect_stdout(sys.stderr):
         path = asyncio.run(manager.generate_revision(message, autogenerate=not empty))
     typer.echo(path)
 
