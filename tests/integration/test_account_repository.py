@@ -120,7 +120,9 @@ async def test_leases_and_commit_markers_are_kept(uow: UnitOfWork) -> None:
 
 
 async def test_a_configuration_is_stored_once_however_it_is_spelled(uow: UnitOfWork) -> None:
-    first = await uow.configurations.load({"risk": {"max": Decimal("1.50")}, "since": NOON, "id": new_id()})
+    first = await uow.configurations.load(
+        {"risk": {"max": Decimal("1.50")}, "since": NOON, "day": NOON.date(), "id": new_id()}
+    )
     assert (first.is_active, first.config_content["risk"]) == (False, {"max": "1.50"})
     one = await uow.configurations.load({"a": Decimal("1.5"), "b": [1, None, "ü"]})
     same = await uow.configurations.load({"b": [1, None, "ü"], "a": Decimal("1.50")})
