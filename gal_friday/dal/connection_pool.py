@@ -162,8 +162,8 @@ class DatabaseConnectionPool:
         """What *work* returns, done in a transaction that is tried again, from the start, when it got lost.
 
         Tried again after StaleWrite, TransactionConflict and ConnectionLost, when nothing of it was stored;
-        never after CommitUnknown. *work* reads what it changes, so that each try starts from what is there then. At
-        most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
+        never after CommitUnknown. *work* reads what it changes, so that each try starts from what is there
+        then. At most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
         """
 
         async def attempt() -> T:

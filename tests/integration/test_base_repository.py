@@ -35,7 +35,8 @@ async def test_an_added_row_is_read_back_with_what_the_server_filled_in(uow: Uni
     known_before = order.id
     await uow.orders.add(order)
     assert order.id == known_before
-    assert (order.row_version, order.filled_quantity, order.remaining_quantity) == (1, 0, Decimal("1.5"))
+    assert (order.row_version, order.filled_quantity) == (1, Decimal(0))
+    assert order.remaining_quantity == Decimal("1.5")
     uow.session.expunge_all()
     stored = await uow.orders.one(known_before)
     assert stored is not order
@@ -93,7 +94,7 @@ async def test_errors_say_which_constraint_and_which_value(uow: UnitOfWork) -> N
         async with uow.savepoint():
             await uow.orders.add(an_order(strategy, client_order_id=order.client_order_id))
     assert exists.value.facts["constraint"] == "uq_orders_account_id_exchange_client_order_id"
-    assert order.client_order_id in str(exists.value)
+    assert str(order.client_order_id) in str(exists.value)
     with pytest.raises(InvalidReference) as reference:
         async with uow.savepoint():
             await uow.orders.add(an_order(strategy, strategy_id="absent"))

@@ -85,7 +85,7 @@ async def test_every_repository_is_there_on_the_database_and_in_a_transaction(da
             assert await getattr(database, name).count() >= 0
     for holder in (database, uow):
         with pytest.raises(AttributeError, match="no repository 'oders'"):
-            _ = holder.oders  # type: ignore[attr-defined]
+            _ = holder.oders
     with pytest.raises(AttributeError):
         _ = database.orders.gett  # type: ignore[attr-defined]
 
@@ -151,16 +151,14 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database: Database)
 
 
 async def test_opening_migrates_and_opens_the_default_account(empty_database_url: str) -> None:
-    settings = Settings(database=DatabaseSettings(url=empty_database_url))  # type: ignore[arg-type]
+    settings = Settings(database=DatabaseSettings(url=empty_database_url))
     for _ in range(2):
         async with open_database(settings) as db:
             assert [each.account_id for each in await db.accounts.find_all()] == ["default"]
 
 
 async def test_opening_without_migrating_refuses_an_older_schema(empty_database_url: str) -> None:
-    settings = Settings(
-        database=DatabaseSettings(url=empty_database_url, migrate_on_open=False)  # type: ignore[arg-type]
-    )
+    settings = Settings(database=DatabaseSettings(url=empty_database_url, migrate_on_open=False))
     with pytest.raises(SchemaOutdated):
         async with open_database(settings):
             raise AssertionError("it must not open")
