@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gal_friday.dal.models.enums import InstanceStatus
 from gal_friday.dal.models.models_base import (
-    DEFAULT_ACCOUNT_ID,
+    AccountKeyed,
     AccountScoped,
     Base,
     Identified,
@@ -17,7 +17,6 @@ from gal_friday.dal.models.models_base import (
     Recorded,
     Str20,
     Str32,
-    Str64,
     Str100,
     Str128,
 )
@@ -53,7 +52,7 @@ class Instance(Recorded, Mutable, AccountScoped, Base):
     )
 
 
-class AccountLease(Recorded, Mutable, AccountScoped, Base):
+class AccountLease(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "account_leases"
     __table_args__ = (
         Index(None, "holder"),
@@ -61,13 +60,6 @@ class AccountLease(Recorded, Mutable, AccountScoped, Base):
         {"comment": "Which instance may act for an account; changes at a takeover only"},
     )
 
-    account_id: Mapped[Str64] = mapped_column(
-        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
-        primary_key=True,
-        default=DEFAULT_ACCOUNT_ID,
-        sort_order=-80,
-        comment="Account leased",
-    )
     holder: Mapped[Str100] = mapped_column(comment="Instance that holds the lease (soft link)")
     epoch: Mapped[LongInt] = mapped_column(
         server_default=text("1"), comment="Raised by every takeover; a writer names the epoch it holds"

@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, declared_attr, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, Mapper, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from gal_friday.dal.models import enums
@@ -54,6 +54,7 @@ __all__ = [
     "Identified",
     "Recorded",
     "Mutable",
+    "AccountKeyed",
     "AccountScoped",
     "DEFAULT_ACCOUNT_ID",
     "JsonAny",
@@ -181,15 +182,26 @@ class Mutable:
         return {"version_id_col": cls.row_version, "version_id_generator": False, "eager_defaults": True}
 
 
-class AccountScoped:
-    """A row that belongs to one account, so that two bots in one database never see each other's."""
-
-    account_id: Mapped[Str64] = mapped_column(
+def _account(*, primary_key: bool = False) -> MappedColumn[str]:
+    return mapped_column(
         ForeignKey("accounts.account_id", ondelete="RESTRICT"),
+        primary_key=primary_key,
         default=DEFAULT_ACCOUNT_ID,
         sort_order=-80,
         comment="Account the row belongs to",
     )
+
+
+class AccountScoped:
+    """A row that belongs to one account, so that two bots in one database never see each other's."""
+
+    account_id: Mapped[Str64] = _account()
+
+
+class AccountKeyed(AccountScoped):
+    """A row that is one account's by its key."""
+
+    account_id: Mapped[Str64] = _account(primary_key=True)
 
 
 @event.listens_for(Base, "before_insert", propagate=True)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.enums import EntryStatus, ProcessingStatus, RolloverStatus
 from gal_friday.dal.models.models_base import (
-    DEFAULT_ACCOUNT_ID,
+    AccountKeyed,
     AccountScoped,
     Base,
     Identified,
@@ -29,7 +29,7 @@ from gal_friday.dal.models.strategies import Strategy
 DEFAULT_INITIAL_CAPITAL = Decimal(5_000_000)
 
 
-class PortfolioPosition(Recorded, Mutable, AccountScoped, Base):
+class PortfolioPosition(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "portfolio_positions"
     __table_args__ = (
         Index(
@@ -59,13 +59,6 @@ class PortfolioPosition(Recorded, Mutable, AccountScoped, Base):
         {"comment": "An entry or a pyramid of its own; together they make up the net position"},
     )
 
-    account_id: Mapped[Str64] = mapped_column(
-        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
-        primary_key=True,
-        default=DEFAULT_ACCOUNT_ID,
-        sort_order=-80,
-        comment="Account the position belongs to",
-    )
     position_id: Mapped[Str100] = mapped_column(primary_key=True, comment="Name the engine gives it")
     net_position_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("positions.id", ondelete="RESTRICT"), comment="Net position it is part of"
@@ -113,20 +106,13 @@ class PortfolioPosition(Recorded, Mutable, AccountScoped, Base):
     strategy: Mapped[Strategy | None] = relationship(lazy="raise_on_sql")
 
 
-class PortfolioState(Recorded, Mutable, AccountScoped, Base):
+class PortfolioState(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "portfolio_state"
     __table_args__ = (
         CheckConstraint("initial_capital >= 0", name="capital_not_negative"),
         {"comment": "Equity and risk of an account, one row per currency; made once, never reset"},
     )
 
-    account_id: Mapped[Str64] = mapped_column(
-        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
-        primary_key=True,
-        default=DEFAULT_ACCOUNT_ID,
-        sort_order=-80,
-        comment="Account whose state it is",
-    )
     currency: Mapped[Str20] = mapped_column(primary_key=True, comment="Currency of the amounts")
     initial_capital: Mapped[Decimal] = mapped_column(comment="Capital the account was opened with")
     closed_equity: Mapped[Decimal] = mapped_column(comment="Initial capital and all realised profit and loss")
@@ -150,7 +136,7 @@ class PortfolioState(Recorded, Mutable, AccountScoped, Base):
     )
 
 
-class PyramidingState(Recorded, Mutable, AccountScoped, Base):
+class PyramidingState(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "pyramiding_state"
     __table_args__ = (
         ForeignKeyConstraint(
@@ -163,13 +149,6 @@ class PyramidingState(Recorded, Mutable, AccountScoped, Base):
         {"comment": "How far the pyramid in an instrument has been built"},
     )
 
-    account_id: Mapped[Str64] = mapped_column(
-        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
-        primary_key=True,
-        default=DEFAULT_ACCOUNT_ID,
-        sort_order=-80,
-        comment="Account the pyramid stands in",
-    )
     instrument: Mapped[Str64] = mapped_column(primary_key=True, comment="Instrument pyramided")
     base_position_id: Mapped[Str100 | None] = mapped_column(comment="Base entry the pyramids stand on")
     last_pyramid_price: Mapped[Decimal | None] = mapped_column(comment="Price of the last entry")

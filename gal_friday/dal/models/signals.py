@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.enums import EntryType, RiskScope, RiskVerdict, Side, SignalStatus
 from gal_friday.dal.models.models_base import (
-    DEFAULT_ACCOUNT_ID,
+    AccountKeyed,
     AccountScoped,
     Base,
     Identified,
@@ -66,7 +66,7 @@ class Signal(Identified, Mutable, AccountScoped, Base):
     strategy: Mapped[Strategy] = relationship(lazy="raise_on_sql")
 
 
-class RiskLimit(Recorded, Mutable, AccountScoped, Base):
+class RiskLimit(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "risk_limits"
     __table_args__ = (
         CheckConstraint("max_drawdown BETWEEN 0 AND 1", name="drawdown_within_0_1"),
@@ -78,12 +78,6 @@ class RiskLimit(Recorded, Mutable, AccountScoped, Base):
         {"comment": "Limits an account, a strategy or a pair must keep within"},
     )
 
-    account_id: Mapped[Str64] = mapped_column(
-        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
-        primary_key=True,
-        default=DEFAULT_ACCOUNT_ID,
-        comment="Account the limits hold for",
-    )
     scope: Mapped[RiskScope] = mapped_column(primary_key=True, comment="What kind of thing is limited")
     key: Mapped[Str128] = mapped_column(
         primary_key=True, comment="Strategy or pair limited; the account's name at account scope"

@@ -7,8 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, tex
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.models_base import (
-    DEFAULT_ACCOUNT_ID,
-    AccountScoped,
+    AccountKeyed,
     Base,
     JsonAny,
     JsonObject,
@@ -60,19 +59,13 @@ class Strategy(Recorded, Mutable, Base):
     deactivated_at: Mapped[datetime | None] = mapped_column(comment="When it was switched off")
 
 
-class StrategyState(Recorded, Mutable, AccountScoped, Base):
+class StrategyState(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "strategy_state"
     __table_args__ = (
         Index(None, "strategy_id"),
         {"comment": "A strategy's working state, restored when it starts again"},
     )
 
-    account_id: Mapped[Str64] = mapped_column(
-        ForeignKey("accounts.account_id", ondelete="RESTRICT"),
-        primary_key=True,
-        default=DEFAULT_ACCOUNT_ID,
-        comment="Account the state belongs to",
-    )
     strategy_id: Mapped[Str64] = mapped_column(
         ForeignKey("strategies.strategy_id", ondelete="RESTRICT"),
         primary_key=True,
