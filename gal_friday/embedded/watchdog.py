@@ -7,8 +7,7 @@ whatever comes first:
 
 * users.lock is free: every user is gone, however they ended. After the linger time, unless pinned or someone
   came back, it stops the server cleanly and ends.
-* server.lock is free: the server and all its children are gone. It starts a server that was killed again, if
-  it is still in use; after any other end it ends too.
+* the server has ended. If it was killed and is still in use, it is started again; else the watchdog ends too.
 
 Nothing but the standard library is at hand here, and only what loads fast is used.
 """
@@ -24,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 if sys.platform != "win32":
     import fcntl
@@ -32,6 +32,8 @@ UNUSED, ENDED = "unused", "ended"
 PROC = "/proc"  # of Linux; macOS has none
 PIN_POLL_SECONDS = 0.5
 STOP_POLL_SECONDS = 0.2
+#: How often to see whether the children of a killed server have noticed.
+CHILDREN_POLL_SECONDS = 0.05
 #: A server killed so often, each time so soon after its start, stays down.
 SHORT_LIVES_ALLOWED = 3
 SHORT_LIFE_SECONDS = 10.0
@@ -69,20 +71,21 @@ class Watchdog:
 
     def run(self) -> None:
         """Watch until the server has ended for good."""
-        fcntl.flock(self._watchdog_lock, fcntl.LOCK_EX)
-        self._report_when_free(self._server_lock, ENDED)
-        self._report_when_free(self._users_lock, UNUSED)
+        # Where it was not handed over, another watchdog has it, which is about to end.
+        _in_background(lambda: fcntl.flock(self._watchdog_lock, fcntl.LOCK_EX))
+        self._report_end()
+        self._report_disuse()
         while True:
             event = self._events.get()
             if event == UNUSED:
                 event = self._linger()
                 if event == UNUSED and self._stop_if_unused():
                     break
-                self._report_when_free(self._users_lock, UNUSED)
+                self._report_disuse()
             if event == ENDED:
                 if not self._revive():
                     break
-                self._report_when_free(self._server_lock, ENDED)
+                self._report_end()
         if self._scratch_directory:
             # Not empty after a kill: then the next server uses it again.
             with contextlib.suppress(OSError):
@@ -102,13 +105,29 @@ class Watchdog:
         )
         os.close(server_fd)
 
-    def _report_when_free(self, lock: int, event: str) -> None:
-        def wait() -> None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            self._events.put(event)
+    def _report_end(self) -> None:
+        """ENDED as soon as our child has, or somebody else's server with all its children."""
+        postmaster = self._postmaster
 
-        threading.Thread(target=wait, daemon=True).start()
+        def wait() -> None:
+            if postmaster:
+                postmaster.wait()
+            else:
+                fcntl.flock(self._server_lock, fcntl.LOCK_EX)
+                fcntl.flock(self._server_lock, fcntl.LOCK_UN)
+            self._events.put(ENDED)
+
+        _in_background(wait)
+
+    def _report_disuse(self) -> None:
+        """UNUSED as soon as nobody shares users.lock."""
+
+        def wait() -> None:
+            fcntl.flock(self._users_lock, fcntl.LOCK_EX)
+            fcntl.flock(self._users_lock, fcntl.LOCK_UN)
+            self._events.put(UNUSED)
+
+        _in_background(wait)
 
     def _linger(self) -> str:
         """ENDED if the server ends meanwhile; else UNUSED, once the time is over and nothing is pinned."""
@@ -128,13 +147,12 @@ class Watchdog:
                 return False
             while True:
                 if pid := self._postmaster_pid():
-                    os.kill(pid, signal.SIGINT)  # PostgreSQL's fast shutdown; repeating it does no harm
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGINT)  # PostgreSQL's fast shutdown; repeating it does no harm
                 try:
                     self._events.get(timeout=STOP_POLL_SECONDS)
                 except queue.Empty:
                     continue
-                if self._postmaster:
-                    self._postmaster.wait()
                 return True
         finally:
             fcntl.flock(self._start_lock, fcntl.LOCK_UN)
@@ -145,20 +163,24 @@ class Watchdog:
             return False  # not ours to start, or it meant to end
         lived_seconds = time.monotonic() - self._started_at
         self._short_lives = self._short_lives + 1 if lived_seconds < SHORT_LIFE_SECONDS else 0
-        if self._short_lives >= SHORT_LIVES_ALLOWED or not os.path.exists(self._plan_file):  # noqa: PTH110
+        if self._short_lives >= SHORT_LIVES_ALLOWED:
             return False
-        fcntl.flock(self._start_lock, fcntl.LOCK_EX)
-        try:
-            if not self._is_needed():
-                return False
-            server_fd = os.open(self._server_lock_file, os.O_RDWR)
-            if not _try_exclusive(server_fd):  # somebody was faster
+        while True:
+            fcntl.flock(self._start_lock, fcntl.LOCK_EX)
+            try:
+                # Without a plan the data directory has been deleted.
+                if not self._is_needed() or not os.path.exists(self._plan_file):  # noqa: PTH110
+                    return False
+                server_fd = os.open(self._server_lock_file, os.O_RDWR)
+                if _try_exclusive(server_fd):
+                    self._launch(server_fd)
+                    return True
                 os.close(server_fd)
-                return False
-            self._launch(server_fd)
-            return True
-        finally:
-            fcntl.flock(self._start_lock, fcntl.LOCK_UN)
+                if self._postmaster_pid():
+                    return False  # somebody was faster, and started a watchdog too
+            finally:
+                fcntl.flock(self._start_lock, fcntl.LOCK_UN)
+            time.sleep(CHILDREN_POLL_SECONDS)
 
     def _is_needed(self) -> bool:
         """Whether there are users, or a pin; asked while holding start.lock, so it stays true."""
@@ -171,8 +193,8 @@ class Watchdog:
         return os.path.exists(self._pin)  # noqa: PTH110  pathlib loads slowly
 
     def _postmaster_pid(self) -> int | None:
-        if self._postmaster:
-            return self._postmaster.pid if self._postmaster.poll() is None else None
+        if self._postmaster and self._postmaster.poll() is None:
+            return self._postmaster.pid
         try:
             with open(f"{self._cluster}/postmaster.pid", encoding="utf-8") as file:  # noqa: PTH123
                 pid = int(file.readline())
@@ -194,6 +216,10 @@ def is_postmaster_of(cluster: str, pid: int) -> bool:
         ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=False
     )
     return "postgres" in done.stdout and f"-D {cluster} " in done.stdout
+
+
+def _in_background(task: Callable[[], object]) -> None:
+    threading.Thread(target=task, daemon=True).start()
 
 
 def _try_exclusive(lock: int) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 from gal_friday.embedded import EmbeddedServer
 from gal_friday.embedded.locks import is_held
+from gal_friday.embedded.postmaster import ready
 from gal_friday.embedded.privileges import Account, server_account
 from gal_friday.errors import EmbeddedServerError
 from tests.embedded_servers import (
@@ -99,6 +100,7 @@ async def test_a_backend_that_outlives_its_killed_server_is_waited_for_in_bounde
     await asyncio.to_thread(wait_for, lambda: _processor_seconds(backend) > 0.2, "the query did not begin")
     os.kill(watchdog_pid(data_directory), signal.SIGKILL)  # it would start the server again
     os.kill(postmaster_pid(data_directory), signal.SIGKILL)
+    wait_for(lambda: ready(store_of(data_directory).cluster) is None, "SIGKILL did not end it")
     began = time.monotonic()
     with pytest.raises(EmbeddedServerError, match="children of a killed server still run"):
         EmbeddedServer(embedded_settings(data_directory, start_timeout_seconds=1)).start()
