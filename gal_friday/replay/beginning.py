@@ -12,16 +12,19 @@ VERSION = "1"
 async def begin(uow: UnitOfWork, run: Run) -> Progress:
     """Where *run* stands; account, strategy and limits are made when it is new. Raises AlreadyExists."""
     strategy = await uow.strategies.get(run.name)
+    if strategy is None:
+        await uow.accounts.open_account(
+            run.name,
+            exchange=run.exchange,
+            reporting_currency=run.quote,
+            initial_capital=run.rules.initial_capital,
+        )
+        # Of two processes that begin the same run the second waits here, and finds it begun.
+        await uow.portfolio_states.get_for_update(run.quote, account_id=run.name)
+        strategy = await uow.strategies.get(run.name)
     if strategy is not None:
         _check_same(strategy, run)
         return await stored_progress(uow, run)
-    opened_at = run.candles[0].timestamp
-    await uow.accounts.open_account(
-        run.name,
-        exchange=run.exchange,
-        reporting_currency=run.quote,
-        initial_capital=run.rules.initial_capital,
-    )
     await uow.strategies.add(
         Strategy(
             strategy_id=run.name,
@@ -60,7 +63,7 @@ async def begin(uow: UnitOfWork, run: Run) -> Progress:
             currency=run.quote,
             amount=run.rules.initial_capital,
             kind=CashFlowKind.OPENING,
-            occurred_at=opened_at,
+            occurred_at=run.candles[0].timestamp,
         )
     )
     progress = Progress()

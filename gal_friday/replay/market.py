@@ -23,7 +23,7 @@ def generate_candles(*, seed: int, count: int) -> list[CandleRow]:
         path = [price]
         for _ in range(4):
             step = price // 2_000
-            path.append(max(_LOWEST_PRICE_CENTS, path[-1] + dice.randint(-step, step) + drift * step // 40))
+            path.append(max(_LOWEST_PRICE_CENTS, path[-1] + dice.randint(-step, step) + drift * step // 60))
         candles.append(
             CandleRow(
                 timestamp=_BEGINNING + timedelta(minutes=minute),
@@ -31,7 +31,7 @@ def generate_candles(*, seed: int, count: int) -> list[CandleRow]:
                 high=_cents(max(path)),
                 low=_cents(min(path)),
                 close=_cents(path[-1]),
-                volume=Decimal(dice.randint(0, 500_000)).scaleb(-5) if dice.randrange(20) else Decimal(0),
+                volume=Decimal(dice.randint(0, 500_000)).scaleb(-5) if dice.randrange(8) else Decimal(0),
             )
         )
         price = path[-1]

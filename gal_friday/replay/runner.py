@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from gal_friday.adapters.candle_rows import CandleRow
-from gal_friday.dal.models import Candle
+from gal_friday.dal.models import Candle, Severity
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import CommitUnknown
@@ -59,6 +59,14 @@ async def advance(uow: UnitOfWork, run: Run, end: int) -> Progress:
         await bot.on_candle(candle)
     await uow.market_data.store_candles([_stored(run, candle) for candle in candles])
     last = candles[-1]
+    bot.note(
+        run.closes_at(last),
+        "DATA",
+        "candles stored",
+        Severity.DEBUG,
+        candles=len(candles),
+        last=last.timestamp,
+    )
     if books.position is not None:
         await uow.flush()
         await uow.position_marks.mark_many({books.position.id: last.close}, marked_at=run.closes_at(last))
