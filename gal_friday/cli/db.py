@@ -19,6 +19,9 @@ from gal_friday.embedded import EmbeddedServer
 
 app = typer.Typer(help="The schema and its migrations.", no_args_is_help=True)
 
+# "-1" is a revision, not an option.
+TAKES_MINUS = {"ignore_unknown_options": True}
+
 Target = Annotated[str, typer.Argument(help="A revision's id or the start of one, head, base, +1, -1 …")]
 
 
@@ -30,7 +33,7 @@ def upgrade(context: typer.Context, revision: Target = "head") -> None:
     _print_report(report, "applied")
 
 
-@app.command()
+@app.command(context_settings=TAKES_MINUS)
 def downgrade(
     context: typer.Context,
     revision: Target,

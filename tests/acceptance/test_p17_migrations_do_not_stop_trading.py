@@ -159,6 +159,9 @@ async def test_a_schema_that_does_not_say_whom_it_serves_is_refused(migrated: Sc
     migrated.psql("UPDATE alembic_version SET version_num = 'who_knows'")
     with pytest.raises(SchemaTooNew, match="does not say"):
         await migrated.manager().run_migrations()
+    migrated.psql("DROP TABLE schema_revisions")
+    with pytest.raises(SchemaTooNew, match="does not say"):
+        await migrated.manager().run_migrations()
 
 
 async def test_undoing_a_revision_forgets_whom_it_served(migrated: Scratch, tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """The `alembic` command, SQL for a database administrator, and migrations out of an installed wheel."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from alembic import command
+
 import gal_friday
-from gal_friday.dal.migrations.revisions import default_script_location
+from gal_friday.dal.migrations.revisions import alembic_config, default_script_location
 from tests.embedded_servers import a_data_directory
-from tests.migration.synthetic import HEAD, Scratch, scratch_database
+from tests.migration.synthetic import HEAD, Scratch, SyntheticRevisions, scratch_database
 from tests.servers import PostgresServer
 
 CHECKOUT = Path(__file__).parents[2]
@@ -67,6 +71,32 @@ async def test_the_sql_it_prints_makes_the_same_schema(
     scratch.psql(alembic("downgrade", f"{HEAD}:base", "--sql", cwd=tmp_path))
     left = "SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     assert set(scratch.psql(left).split()) <= {"alembic_version", "alembic_version_pkc"}
+
+
+def test_the_sql_it_prints_builds_indexes_concurrently(migrated: Scratch, tmp_path: Path) -> None:
+    newer = SyntheticRevisions(tmp_path / "versions")
+    newer.add(
+        "note_index",
+        "operations.create_index_concurrently('ix_note', 'accounts', ['halt_reason'])",
+        "operations.drop_index_concurrently('ix_note', 'accounts')",
+    )
+    for script in (
+        sql_of(command.upgrade, f"{HEAD}:head", newer),
+        sql_of(command.downgrade, "head:-1", newer),
+    ):
+        statements = tmp_path / "script.sql"
+        statements.write_text(script)
+        migrated.server.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", statements, migrated.name)
+        built = migrated.psql("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_note')")
+        recorded = migrated.psql("SELECT true FROM schema_revisions WHERE revision = 'note_index'")
+        assert (built, recorded) == (("t", "t") if "CREATE INDEX" in script else ("", ""))
+
+
+def sql_of(run: Callable[..., None], revisions: str, newer: SyntheticRevisions) -> str:
+    config = alembic_config(default_script_location(), newer.version_locations)
+    config.output_buffer = output = io.StringIO()
+    run(config, revisions, sql=True)
+    return output.getvalue()
 
 
 def test_migrations_are_found_in_an_installed_package(scratch: Scratch, tmp_path: Path) -> None:

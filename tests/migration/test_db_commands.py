@@ -63,7 +63,7 @@ def test_downgrade_asks_first(db: Db) -> None:
     accepted = db.run("downgrade", "base", input="y\n")
     assert f"{HEAD} undone" in accepted.stdout
     db.output("upgrade")
-    assert "at no revision" in db.output("downgrade", "base", "--yes")
+    assert f"{HEAD} undone" in db.output("downgrade", "-1", "--yes")
 
 
 def test_check_lists_differences_and_exits_1(db: Db) -> None:

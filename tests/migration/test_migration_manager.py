@@ -98,6 +98,13 @@ async def test_two_revisions_after_the_same_one_are_an_error(
         await three.manager(scratch.url).run_migrations()
 
 
+async def test_a_database_at_two_revisions_at_once_is_an_error(migrated: Scratch) -> None:
+    migrated.psql("INSERT INTO alembic_version VALUES ('another')")
+    with pytest.raises(MigrationFailed, match="several revisions") as caught:
+        await migrated.manager().run_migrations()
+    assert caught.value.facts["database_revisions"] == (HEAD, "another")
+
+
 async def test_a_stamp_records_a_revision_without_running_it(scratch: Scratch) -> None:
     manager = scratch.manager()
     await manager.stamp_db()
@@ -127,10 +134,20 @@ async def test_managers_of_one_process_do_not_get_in_each_others_way(postgres_se
 async def test_a_server_that_is_not_there_is_an_error_naming_where_it_was_looked_for() -> None:
     port = free_port()
     url = URL.create("postgresql", "postgres", host="127.0.0.1", port=port, database="x")
-    manager = MigrationManager(url, DatabaseSettings())
+    manager = MigrationManager(url, DatabaseSettings(retry_timeout_seconds=0.1))
     with pytest.raises(DatabaseUnavailable) as caught:
         await manager.run_migrations()
     assert caught.value.facts["port"] == port
+
+
+async def test_a_server_that_is_still_starting_is_waited_for(breakable_server: PostgresServer) -> None:
+    breakable_server.create_database("late")
+    scratch = Scratch(breakable_server, "late")
+    breakable_server.stop()
+    waiting = asyncio.create_task(scratch.manager().run_migrations())
+    await asyncio.to_thread(breakable_server.start)
+    report = await waiting
+    assert report.to_revision == HEAD
 
 
 async def test_migrating_through_pgbouncer_is_refused_with_the_setting_to_change(scratch: Scratch) -> None:

@@ -30,6 +30,7 @@ from gal_friday.dal.migrations.revisions import (
     alembic_config,
     default_script_location,
 )
+from gal_friday.dal.retrying import retry
 from gal_friday.errors import (
     DatabaseUnavailable,
     MigrationFailed,
@@ -65,9 +66,9 @@ class MigrationManager:
     """The schema of the database at *url*: its revision, and the ways to change it.
 
     Any number of processes may call it at the same time: one migrates, the others wait and find the work
-    done. *url* must not lead through PgBouncer. Every method may raise DatabaseUnavailable; those that change
-    something raise MigrationLockTimeout when another process migrates for longer than
-    `migration_wait_seconds`, and MigrationFailed.
+    done. *url* must not lead through PgBouncer. Every method may raise DatabaseUnavailable (those called at
+    boot after `retry_timeout_seconds`); those that change something raise MigrationLockTimeout when another
+    process migrates for longer than `migration_wait_seconds`, and MigrationFailed.
 
     *script_location* and *version_locations* are for revisions other than the package's own.
     """
@@ -153,12 +154,12 @@ class MigrationManager:
 
         Raises SchemaOutdated or SchemaTooNew.
         """
-        await self._read(_check_up_to_date, self._history())
+        await self._read_at_boot(_check_up_to_date, self._history())
 
     async def _migrate(self, step: Step, plan: Plan) -> MigrationReport:
         start = time.monotonic()
         history = self._history()
-        before, steps = await self._read(plan, history)
+        before, steps = await self._read_at_boot(plan, history)
         after, waited_seconds = before, 0.0
         if steps:  # at almost every boot there are none, and nobody needs the lock for that
             async with exclusive_connection(self._url, self._settings) as (connection, lock):
@@ -201,6 +202,14 @@ class MigrationManager:
             connection,
             lambda handed: work(self._config(handed), *args, **kwargs),
             timeout_seconds=self._settings.migration_wait_seconds,
+        )
+
+    async def _read_at_boot(self, work: Callable[..., T], *arguments: object) -> T:
+        # Program and server may have been started at the same moment.
+        return await retry(
+            lambda: self._read(work, *arguments),
+            on=(DatabaseUnavailable,),
+            timeout_seconds=self._settings.retry_timeout_seconds,
         )
 
     async def _read(self, work: Callable[..., T], *arguments: object) -> T:
