@@ -50,7 +50,7 @@ class EndState:
     def first_difference(self, other: "EndState") -> str | None:
         """The first table, row and column in which *other* differs; None where the two are equal."""
         for table in sorted({*self.tables, *other.tables}):
-            mine, others = self.tables.get(table, ()), other.tables.get(table, ())
+            mine, others = list(self.tables.get(table, ())), list(other.tables.get(table, ()))
             if mine == others:
                 continue
             for number, (row, other_row) in enumerate(zip(mine, others, strict=False), 1):

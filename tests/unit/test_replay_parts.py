@@ -1,0 +1,89 @@
+"""Parts of the replay that need no database."""
+
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gal_friday.adapters.candle_files import read_candles
+from gal_friday.dal.models import RiskVerdict
+from gal_friday.money import quantity_rounded_down
+from gal_friday.replay.market import generate_candles, write_candles
+from gal_friday.replay.progress import Progress
+from gal_friday.replay.risk import allow_exit, judge_entry
+from gal_friday.replay.run import Rules
+from gal_friday.replay.strategy import Averages
+
+
+def test_the_same_seed_is_the_same_market(tmp_path: Path) -> None:
+    market = generate_candles(seed=5, count=500)
+    assert market == generate_candles(seed=5, count=500)
+    assert market != generate_candles(seed=6, count=500)
+    write_candles(tmp_path / "BTC_USD-1m.csv", market)
+    file = read_candles(tmp_path / "BTC_USD-1m.csv")
+    assert list(file.candles) == market
+    assert (file.timeframe, file.trading_pair) == ("1m", "BTC/USD")
+
+
+def test_progress_is_restored_as_it_was() -> None:
+    averages = Averages((Decimal("1.000000000000000001"), Decimal(2)), True)
+    progress = Progress(7, averages, date(2026, 11, 21), Decimal("9999.000000000000000001"))
+    assert Progress.from_json(json.loads(json.dumps(progress.as_json()))) == progress
+    assert Progress.from_json(json.loads(json.dumps(Progress().as_json()))) == Progress()
+
+
+@pytest.mark.parametrize(
+    ("equity", "daily_pnl", "volume", "decision", "rule", "approved"),
+    [
+        ("10000", "0", "1", RiskVerdict.APPROVED, None, "10"),
+        ("10000", "-50", "1", RiskVerdict.APPROVED, None, "10"),
+        ("10000", "-50.01", "1", RiskVerdict.REJECTED, "max_daily_loss", "0"),
+        ("10000", "0", "0", RiskVerdict.REJECTED, "min_volume", "0"),
+        ("0.000009", "0", "1", RiskVerdict.REJECTED, "min_quantity", "0"),
+        ("-5", "0", "1", RiskVerdict.REJECTED, "min_quantity", "0"),
+        ("20000", "0", "1", RiskVerdict.RESIZED, "max_notional", "10"),
+    ],
+)
+def test_entries_are_judged_by_every_limit(
+    *, equity: str, daily_pnl: str, volume: str, decision: RiskVerdict, rule: str | None, approved: str
+) -> None:
+    verdict = judge_entry(
+        Rules(),
+        price=Decimal(100),
+        volume=Decimal(volume),
+        equity=Decimal(equity),
+        daily_pnl=Decimal(daily_pnl),
+    )
+    assert (verdict.decision, verdict.rule, verdict.approved) == (decision, rule, Decimal(approved))
+    assert {check["check"] for check in verdict.checks} == {
+        "max_daily_loss",
+        "min_volume",
+        "min_quantity",
+        "max_notional",
+    }
+    assert (verdict.reason is None) == (decision is RiskVerdict.APPROVED)
+
+
+def test_an_exit_is_never_refused() -> None:
+    assert allow_exit(Decimal(3)).decision is RiskVerdict.APPROVED
+
+
+@pytest.mark.parametrize(
+    ("amount", "price", "quantity"),
+    [
+        ("1", "3", "0.33333333"),
+        ("2", "3", "0.66666666"),
+        ("1", "1e9", "0"),
+        ("1e19", "1e-18", "1e37"),
+        ("0", "7", "0"),
+    ],
+)
+def test_a_quantity_never_costs_more_than_the_amount(amount: str, price: str, quantity: str) -> None:
+    assert quantity_rounded_down(Decimal(amount), Decimal(price)) == Decimal(quantity)
+
+
+def test_a_quantity_at_no_price_is_refused() -> None:
+    with pytest.raises(ZeroDivisionError):
+        quantity_rounded_down(Decimal(1), Decimal(0))
