@@ -16,6 +16,11 @@ from gal_friday.errors import ConnectionLost, MigrationLockTimeout
 from tests.migration.synthetic import HEAD, Scratch, SyntheticRevisions
 from tests.waiting import until
 
+ASKS_FOR_THE_HOLDER = """
+    SELECT true FROM pg_stat_activity
+    WHERE application_name = 'gal_friday' AND query LIKE '%pg_stat_activity AS activity USING (pid)%'
+"""
+
 
 @asynccontextmanager
 async def another_process_migrates(scratch: Scratch) -> AsyncIterator[Any]:
@@ -40,8 +45,7 @@ async def test_waiting_too_long_is_an_error_that_names_the_holder(scratch: Scrat
 async def test_the_lock_is_taken_as_soon_as_it_is_free(scratch: Scratch) -> None:
     async with another_process_migrates(scratch):
         waiting = asyncio.create_task(scratch.manager().run_migrations())
-        polls = "SELECT true FROM pg_stat_activity WHERE query LIKE '%pg_stat_activity%USING (pid)%'"
-        await until(lambda: holds(scratch, polls), "the manager to ask for the holder")
+        await until(lambda: holds(scratch, ASKS_FOR_THE_HOLDER), "the manager to ask for the holder")
     report = await waiting
     assert report.to_revision == HEAD
     assert report.waited_seconds > 0
@@ -50,8 +54,7 @@ async def test_the_lock_is_taken_as_soon_as_it_is_free(scratch: Scratch) -> None
 async def test_a_waiting_process_holds_no_snapshot(scratch: Scratch) -> None:
     async with another_process_migrates(scratch):
         waiting = asyncio.create_task(scratch.manager().run_migrations())
-        polls = "SELECT true FROM pg_stat_activity WHERE query LIKE '%pg_stat_activity%USING (pid)%'"
-        await until(lambda: holds(scratch, polls), "the manager to ask for the holder")
+        await until(lambda: holds(scratch, ASKS_FOR_THE_HOLDER), "the manager to ask for the holder")
         # Seen at rest between two polls, not in a transaction.
         idle = """
             SELECT true FROM pg_stat_activity WHERE state = 'idle' AND backend_xmin IS NULL
