@@ -30,7 +30,9 @@ configure_mappers()
 MAPPERS: list[Mapper[object]] = sorted(Base.registry.mappers, key=lambda mapper: mapper.class_.__name__)
 TABLES = Base.metadata.sorted_tables
 PARTITIONED = [table for table in TABLES if table.dialect_options["postgresql"]["partition_by"]]
-FOREIGN_KEYS = [key for table in TABLES for key in table.foreign_key_constraints]
+FOREIGN_KEYS = sorted(
+    (key for table in TABLES for key in table.foreign_key_constraints), key=lambda key: str(key.name)
+)
 OURS = tuple(
     value
     for value in vars(types).values()
