@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -158,7 +159,14 @@ async def _database(data_directory: Path) -> AsyncIterator[Database]:
         async with open_database(settings) as database:
             yield database
     finally:
-        await asyncio.to_thread(EmbeddedServer(settings.embedded).stop_now)
+        await asyncio.to_thread(_remove_server, EmbeddedServer(settings.embedded))
+
+
+def _remove_server(server: EmbeddedServer) -> None:
+    log_file = server.status().log_file
+    server.stop_now()
+    if log_file:
+        shutil.rmtree(log_file.parent)  # not in the scratch directory where root's server cannot get there
 
 
 @contextmanager
