@@ -138,7 +138,7 @@ def test_a_pid_file_of_a_process_that_is_gone_is_left_to_postgresql(tmp_path: Pa
     assert (tmp_path / "postmaster.pid").exists(), "it leads PostgreSQL to the shared memory to check"
 
 
-@pytest.mark.parametrize("pid", [str(os.getpid()), "", "rubbish"])
+@pytest.mark.parametrize("pid", [str(os.getpid()), "", "rubbish"], ids=["ours", "empty", "rubbish"])
 def test_a_pid_file_that_would_stop_postgresql_is_removed(tmp_path: Path, pid: str) -> None:
     postmaster.remove_remains(a_pid_file(tmp_path, pid=pid), tmp_path)
     assert not (tmp_path / "postmaster.pid").exists()
