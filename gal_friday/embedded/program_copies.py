@@ -37,7 +37,7 @@ def reachable_copy(bin_directory: Path, account: Account) -> Path:
             for unfinished in programs.glob("unfinished-*"):
                 shutil.rmtree(unfinished)
             _copy(bin_directory.parent, Path(tempfile.mkdtemp(prefix="unfinished-", dir=programs)), copy)
-    return copy / bin_directory.parent.relative_to(bin_directory.parents[2]) / "bin"
+    return copy / bin_directory.relative_to(bin_directory.parent.parent.parent)
 
 
 def _key(bin_directory: Path) -> str:
@@ -52,7 +52,7 @@ def _copy(installation: Path, unfinished: Path, target: Path) -> None:
     for part in (
         *(installation / name for name in PARTS),
         # Where the tools that make wheels self-contained put libraries, found relative to the programs.
-        package.with_name(f"{package.name}.libs"),
+        package.parent / f"{package.name}.libs",
         package / ".dylibs",
     ):
         if part.is_dir():

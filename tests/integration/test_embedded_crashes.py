@@ -38,12 +38,6 @@ from tests.servers import wait_for
 A_MINUTE_OF_WORK = "SELECT count(*) FROM generate_series(1, 30000000) a WHERE md5(a::text) = ''"
 
 
-@pytest.fixture
-def data_directory() -> Iterator[Path]:
-    with a_data_directory() as directory:
-        yield directory
-
-
 def test_the_server_stops_after_its_last_user_was_killed(data_directory: Path) -> None:
     with UserProcess(embedded_settings(data_directory)) as user:
         user.wait_for_server()
@@ -129,16 +123,16 @@ def test_a_killed_watchdog_is_replaced_by_the_next_user(data_directory: Path) ->
 
 @pytest.mark.parametrize("attempt", range(6))
 async def test_killed_at_any_moment_of_its_first_start_it_starts_the_next_time(
-    data_directory: Path, attempt: int
+    new_data_directory: Path, attempt: int
 ) -> None:
-    with UserProcess(embedded_settings(data_directory)) as user:
-        wait_for((data_directory / "postgresql" / "server.lock").exists, "it did not begin")
+    with UserProcess(embedded_settings(new_data_directory)) as user:
+        wait_for((new_data_directory / "postgresql" / "server.lock").exists, "it did not begin")
         await asyncio.sleep(random.Random(attempt).random() * 0.6)  # the moment is the point
         user.kill()
-    with EmbeddedServer(embedded_settings(data_directory)) as endpoint:
+    with EmbeddedServer(embedded_settings(new_data_directory)) as endpoint:
         assert await fetch_value(endpoint, "SELECT current_database()") == "gal_friday"
-    assert not list(store_of(data_directory).directory.glob("*unfinished*"))
-    wait_until_stopped(data_directory)
+    assert not list(store_of(new_data_directory).directory.glob("*unfinished*"))
+    wait_until_stopped(new_data_directory)
 
 
 @pytest.mark.parametrize(
@@ -200,17 +194,17 @@ def test_a_mistake_in_the_configuration_is_named_with_the_end_of_the_log(data_di
     server.stop()
 
 
-def test_a_file_size_limit_is_named_and_the_next_start_is_clean(data_directory: Path) -> None:
+def test_a_file_size_limit_is_named_and_the_next_start_is_clean(new_data_directory: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(EmbeddedServerError, match="initdb failed"):
-            EmbeddedServer(embedded_settings(data_directory)).start()
+            EmbeddedServer(embedded_settings(new_data_directory)).start()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not is_running(store_of(data_directory))
-    with EmbeddedServer(embedded_settings(data_directory)):
-        assert not list(store_of(data_directory).directory.glob("*unfinished*"))
+    assert not is_running(store_of(new_data_directory))
+    with EmbeddedServer(embedded_settings(new_data_directory)):
+        assert not list(store_of(new_data_directory).directory.glob("*unfinished*"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")

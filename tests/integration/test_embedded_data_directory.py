@@ -28,35 +28,32 @@ from tests.embedded_servers import (
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what only root's server has to do")
 
 
-@pytest.fixture
-def data_directory() -> Iterator[Path]:
-    with a_data_directory() as directory:
-        yield directory
-
-
 # --- versions ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(len(BIN_DIRECTORIES) < 2, reason="a second version of PostgreSQL is not installed here")
-async def test_data_is_served_by_the_version_that_wrote_it(data_directory: Path) -> None:
+async def test_data_is_served_by_the_version_that_wrote_it(new_data_directory: Path) -> None:
     for bin_directory in BIN_DIRECTORIES.values():
-        with EmbeddedServer(embedded_settings(data_directory, bin_directory=bin_directory)) as first:
+        with EmbeddedServer(embedded_settings(new_data_directory, bin_directory=bin_directory)) as first:
             await fetch_value(first, "CREATE TABLE kept AS SELECT 42 AS value")
-        wait_until_stopped(data_directory)
-        with EmbeddedServer(embedded_settings(data_directory)) as again:
+        wait_until_stopped(new_data_directory)
+        with EmbeddedServer(embedded_settings(new_data_directory)) as again:
             assert again.version == first.version
             assert await fetch_value(again, "SELECT value FROM kept") == 42
-        wait_until_stopped(data_directory)
-        shutil.rmtree(data_directory)
+        wait_until_stopped(new_data_directory)
+        shutil.rmtree(new_data_directory)
 
 
 @pytest.mark.skipif(len(BIN_DIRECTORIES) < 2, reason="a second version of PostgreSQL is not installed here")
-def test_programs_of_another_version_than_the_data_are_refused_by_both_versions(data_directory: Path) -> None:
+def test_programs_of_another_version_than_the_data_are_refused_by_both_versions(
+    new_data_directory: Path,
+) -> None:
     old, new = sorted(BIN_DIRECTORIES.values(), key=_major)[:: len(BIN_DIRECTORIES) - 1]
-    EmbeddedServer(embedded_settings(data_directory, bin_directory=old)).start()
-    end_everything(data_directory)
+    with EmbeddedServer(embedded_settings(new_data_directory, bin_directory=old)):
+        pass
+    end_everything(new_data_directory)
     with pytest.raises(EmbeddedServerError, match=f"written by PostgreSQL {_major(old)}") as caught:
-        EmbeddedServer(embedded_settings(data_directory, bin_directory=new)).start()
+        EmbeddedServer(embedded_settings(new_data_directory, bin_directory=new)).start()
     assert caught.value.facts["data_version"] == _major(old)
     assert str(_major(new)) in str(caught.value.facts["found"])
 
@@ -99,31 +96,31 @@ def _major(bin_directory: Path) -> int:
 # --- places --------------------------------------------------------------------------------------------
 
 
-def test_a_file_in_place_of_the_data_directory_is_named(data_directory: Path) -> None:
-    data_directory.write_text("")
-    server = EmbeddedServer(embedded_settings(data_directory))
+def test_a_file_in_place_of_the_data_directory_is_named(new_data_directory: Path) -> None:
+    new_data_directory.write_text("")
+    server = EmbeddedServer(embedded_settings(new_data_directory))
     with pytest.raises(EmbeddedServerError, match="a file where a directory is needed") as caught:
         server.start()
-    assert caught.value.facts["path"] == str(data_directory)
-    data_directory.unlink()
+    assert caught.value.facts["path"] == str(new_data_directory)
+    new_data_directory.unlink()
 
 
-def test_a_link_in_place_of_the_store_is_not_followed(data_directory: Path, tmp_path: Path) -> None:
-    data_directory.mkdir()
-    (data_directory / store.STORE).symlink_to(tmp_path)
+def test_a_link_in_place_of_the_store_is_not_followed(new_data_directory: Path, tmp_path: Path) -> None:
+    new_data_directory.mkdir()
+    (new_data_directory / store.STORE).symlink_to(tmp_path)
     with pytest.raises(EmbeddedServerError, match="must be a directory, not a link"):
-        EmbeddedServer(embedded_settings(data_directory)).start()
+        EmbeddedServer(embedded_settings(new_data_directory)).start()
     assert not list(tmp_path.iterdir())
-    (data_directory / store.STORE).unlink()
+    (new_data_directory / store.STORE).unlink()
 
 
-def test_a_data_directory_that_exists_keeps_its_permissions(data_directory: Path) -> None:
-    data_directory.mkdir()
-    data_directory.chmod(0o755)
-    parents = {path: path.stat().st_mode for path in (data_directory, *data_directory.parents)}
-    with EmbeddedServer(embedded_settings(data_directory)):
+def test_a_data_directory_that_exists_keeps_its_permissions(new_data_directory: Path) -> None:
+    new_data_directory.mkdir()
+    new_data_directory.chmod(0o755)
+    parents = {path: path.stat().st_mode for path in (new_data_directory, *new_data_directory.parents)}
+    with EmbeddedServer(embedded_settings(new_data_directory)):
         assert {path: path.stat().st_mode for path in parents} == parents
-    assert not (data_directory / ".gitignore").exists()
+    assert not (new_data_directory / ".gitignore").exists()
 
 
 def test_a_data_directory_that_cannot_be_written_is_named() -> None:
@@ -231,7 +228,8 @@ async def test_a_lost_location_is_found_again(closed_directory: Path) -> None:
 @needs_root
 @pytest.mark.parametrize("content", ["", "relative/path", "/nonexistent/place", "/tmp", "\0"])
 def test_a_wrong_location_is_named_instead_of_beginning_anew(closed_directory: Path, content: str) -> None:
-    EmbeddedServer(embedded_settings(closed_directory)).start()
+    with EmbeddedServer(embedded_settings(closed_directory)):
+        pass
     end_everything(closed_directory)
     location = closed_directory / store.LOCATION
     right = location.read_text()
@@ -289,7 +287,8 @@ def test_system_directories_others_can_write_to_are_not_trusted(
 
 @needs_root
 def test_an_account_is_not_changed_under_existing_data(data_directory: Path) -> None:
-    EmbeddedServer(embedded_settings(data_directory)).start()
+    with EmbeddedServer(embedded_settings(data_directory)):
+        pass
     end_everything(data_directory)
     nobody = Account("nobody", 65_534, 65_534, is_caller=False)
     subprocess.run(

@@ -28,17 +28,11 @@ from tests.embedded_servers import (
 from tests.servers import wait_for
 
 
-@pytest.fixture
-def data_directory() -> Iterator[Path]:
-    with a_data_directory() as directory:
-        yield directory
-
-
 @pytest.mark.parametrize("bin_directory", BIN_DIRECTORIES.values(), ids=BIN_DIRECTORIES.keys())
 async def test_the_first_start_makes_a_database_on_every_version(
-    data_directory: Path, bin_directory: Path
+    new_data_directory: Path, bin_directory: Path
 ) -> None:
-    with EmbeddedServer(embedded_settings(data_directory, bin_directory=bin_directory)) as endpoint:
+    with EmbeddedServer(embedded_settings(new_data_directory, bin_directory=bin_directory)) as endpoint:
         assert await fetch_value(endpoint, "SELECT current_database() || ' ' || current_user") == (
             "gal_friday gal_friday"
         )
@@ -83,8 +77,8 @@ def running_server() -> Iterator[str]:
         yield endpoint.dsn
 
 
-def test_only_the_owner_gets_to_the_data_and_the_socket(data_directory: Path) -> None:
-    with EmbeddedServer(embedded_settings(data_directory)) as endpoint:
+def test_only_the_owner_gets_to_the_data_and_the_socket(new_data_directory: Path) -> None:
+    with EmbeddedServer(embedded_settings(new_data_directory)) as endpoint:
         assert endpoint.socket_directory
         for directory in (endpoint.socket_directory, endpoint.data_directory):
             assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -132,13 +126,13 @@ def test_who_comes_back_while_it_lingers_meets_the_same_server(data_directory: P
     server.stop()
 
 
-def test_eight_processes_starting_at_once_get_one_server(data_directory: Path) -> None:
-    with users(8, embedded_settings(data_directory)) as processes:
+def test_eight_processes_starting_at_once_get_one_server(new_data_directory: Path) -> None:
+    with users(8, embedded_settings(new_data_directory)) as processes:
         assert len({process.wait_for_server() for process in processes}) == 1
         for process in processes:
             process.leave()
-        wait_until_stopped(data_directory)
-    assert server_log(data_directory).count("starting PostgreSQL") == 1
+        wait_until_stopped(new_data_directory)
+    assert server_log(new_data_directory).count("starting PostgreSQL") == 1
 
 
 def test_a_pinned_server_stays_without_users_until_it_is_stopped(data_directory: Path) -> None:

@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,20 +16,17 @@ from gal_friday.embedded.locks import Deadline, FileLock, is_held
 from gal_friday.embedded.postmaster import ready
 from gal_friday.embedded.store import Store
 from gal_friday.embedded.watchdog import Watchdog
-from tests.embedded_servers import a_data_directory, embedded_settings, is_running, store_of, watchdog_pid
+from tests.embedded_servers import embedded_settings, end_everything, store_of, watchdog_pid
 from tests.servers import wait_for
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    """Of a server that has been stopped."""
-    with a_data_directory() as directory:
-        server = EmbeddedServer(embedded_settings(directory))
-        server.start()
-        server.stop_now()
-        store = store_of(directory)
-        wait_for(lambda: not is_running(store), "the server did not stop")
-        yield store
+def store(data_directory: Path) -> Store:
+    # The plan is the copied one's until the server has been started here.
+    with EmbeddedServer(embedded_settings(data_directory)):
+        pass
+    end_everything(data_directory)
+    return store_of(data_directory)
 
 
 @contextlib.contextmanager
