@@ -97,7 +97,7 @@ class EmbeddedServer:
                         os.kill(pid, SIGINT)  # PostgreSQL's fast shutdown
                         signalled = pid
                     if not deadline.pause():
-                        raise self._timed_out(store, deadline)
+                        raise self._timed_out("the server still ran", store, deadline)
             self._give_up_share()
             return was_running
 
@@ -170,7 +170,7 @@ class EmbeddedServer:
                     start_watchdog(store)
                     return _endpoint(store, pid_file)
                 if not deadline.pause():
-                    raise self._timed_out(store, deadline)
+                    raise self._timed_out("the server was not ready", store, deadline)
             # Nothing of an earlier server is alive.
             log_offset = self._start(store, server_lock, deadline)
         # From here on only the server holds its lock.
@@ -183,7 +183,7 @@ class EmbeddedServer:
                     log_file=str(store.log),
                 )
             if not deadline.pause():
-                raise self._timed_out(store, deadline)
+                raise self._timed_out("the server was not ready", store, deadline)
         return _endpoint(store, pid_file)
 
     def _start(self, store: Store, server_lock: FileLock, deadline: Deadline) -> int:
@@ -204,13 +204,11 @@ class EmbeddedServer:
         launch(store, account, installation, self._settings, server_lock)
         return log_offset
 
-    def _timed_out(self, store: Store, deadline: Deadline) -> EmbeddedServerError:
+    def _timed_out(self, what: str, store: Store, deadline: Deadline) -> EmbeddedServerError:
         pid = live_postmaster(store.cluster)
-        what = (
-            "it is still starting, recovering or stopping" if pid else "children of a killed server still run"
-        )
+        why = "it is starting, recovering or stopping" if pid else "children of a killed server still run"
         return program_failed(
-            f"the server was not ready after {deadline.seconds:g} s: {what}; try again, or raise"
+            f"{what} after {deadline.seconds:g} s: {why}; try again, or raise"
             " GAL_FRIDAY_EMBEDDED__START_TIMEOUT_SECONDS",
             log_since(store.log, 0),
             store.directory,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import os
 import random
@@ -15,8 +16,8 @@ from pathlib import Path
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 import pytest
 
-from gal_friday.embedded import EmbeddedServer
-from gal_friday.embedded.locks import is_held
+from gal_friday.embedded import EmbeddedServer, launch
+from gal_friday.embedded.locks import FileLock, is_held
 from gal_friday.embedded.postmaster import ready
 from gal_friday.embedded.privileges import Account, server_account
 from gal_friday.errors import EmbeddedServerError
@@ -192,6 +193,60 @@ def test_a_mistake_in_the_configuration_is_named_with_the_end_of_the_log(data_di
     configuration.write_text(right)
     server.start()
     server.stop()
+
+
+def test_a_start_that_takes_too_long_is_reported_in_time(data_directory: Path) -> None:
+    with pytest.raises(EmbeddedServerError, match=r"the server was not ready after 0\.001 s"):
+        EmbeddedServer(embedded_settings(data_directory, start_timeout_seconds=0.001)).start()
+    wait_until_stopped(data_directory)
+
+
+def test_whoever_cannot_get_the_start_lock_says_so(data_directory: Path) -> None:
+    with FileLock(store_of(data_directory).start_lock) as lock:
+        assert lock.try_exclusive()
+        server = EmbeddedServer(embedded_settings(data_directory, start_timeout_seconds=0.05))
+        for call in (server.start, server.stop_now):
+            with pytest.raises(EmbeddedServerError, match="another process kept starting or stopping"):
+                call()
+
+
+def test_a_server_that_does_not_stop_is_reported_in_time(data_directory: Path) -> None:
+    with EmbeddedServer(embedded_settings(data_directory)):
+        pid = postmaster_pid(data_directory)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(EmbeddedServerError, match=r"the server still ran after 0\.2 s") as caught:
+            EmbeddedServer(embedded_settings(data_directory, start_timeout_seconds=0.2)).stop_now()
+        assert caught.value.facts["pid"] == pid
+        os.kill(pid, signal.SIGCONT)
+        wait_until_stopped(data_directory)
+
+
+async def test_a_socket_directory_in_tmp_is_used_again_after_everything_was_killed() -> None:
+    with a_data_directory("a" * 120) as data_directory:
+        with UserProcess(embedded_settings(data_directory)) as user:
+            dsn = user.wait_for_server()
+            os.kill(watchdog_pid(data_directory), signal.SIGKILL)
+            os.kill(postmaster_pid(data_directory), signal.SIGKILL)
+            user.kill()
+        wait_until_stopped(data_directory)
+        with EmbeddedServer(embedded_settings(data_directory)) as endpoint:
+            assert endpoint.dsn == dsn
+            assert await fetch_value(endpoint, "SELECT 1") == 1
+            assert endpoint.socket_directory
+            # Somebody else could have put one of that name there.
+            is_private = functools.partial(launch._is_private, endpoint.socket_directory)
+            account = server_account(endpoint.data_directory)
+            assert is_private(account)
+            assert not is_private(dataclasses.replace(account, uid=account.uid + 1))
+
+
+def test_a_long_log_is_put_aside(data_directory: Path) -> None:
+    log = store_of(data_directory).log
+    with log.open("wb") as file:
+        file.truncate(launch.LONGEST_LOG_BYTES + 1)
+    with EmbeddedServer(embedded_settings(data_directory)):
+        assert log.stat().st_size < 10_000
+        assert log.with_suffix(".log.1").stat().st_size > launch.LONGEST_LOG_BYTES
 
 
 def test_a_file_size_limit_is_named_and_the_next_start_is_clean(new_data_directory: Path) -> None:
