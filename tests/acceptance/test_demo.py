@@ -1,9 +1,8 @@
 """The demonstration proves what it prints, and leaves nothing behind."""
 
+import logging
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from gal_friday.replay import demo
 from gal_friday.replay.crash import Fills
 from gal_friday.replay.demo import Demonstration, doubled_fills, lost_fills
 from gal_friday.replay.end_state import EndState
-from tests.replays import environment_without_settings
 
 ROWS = EndState({"fills": [{"id": "fills#1", "price": "1"}]})
 FINE = Demonstration(
@@ -27,34 +25,40 @@ FINE = Demonstration(
 )
 
 
+@pytest.fixture(autouse=True)
+def the_log_level_stays() -> Iterator[None]:
+    """The command sets it for its process, which here is the tests'."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+
+
 @pytest.fixture
-def scratch() -> Iterator[Path]:
-    """A place for temporary files that root's server can reach, which pytest's own is not."""
+def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The place for temporary files: one that root's server can reach, which pytest's own is not."""
+    tmp_path_factory.getbasetemp()  # made on first use, which must not be here
     directory = Path(tempfile.mkdtemp(prefix="gal_friday_test_", dir="/tmp"))
     directory.chmod(0o711)
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
     yield directory
     shutil.rmtree(directory)
 
 
-def test_a_killed_replay_cannot_be_told_from_one_left_alone(scratch: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gal_friday", "demo", "--candles", "2000"],
-        cwd=tmp_path,
-        env=environment_without_settings(TMPDIR=str(scratch), COLUMNS="120"),
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
+@pytest.mark.usefixtures("children_are_not_measured")
+def test_a_killed_replay_cannot_be_told_from_one_left_alone(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(
+        app, ["demo", "--candles", "1200"], catch_exceptions=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (
-        len(
-            re.findall(r"^kill \d: [\d,]+ candles stored, the next ones in flight", done.stdout, re.MULTILINE)
-        )
-        == 3
+    assert result.exit_code == 0, result.output
+    kills = re.findall(
+        r"^kill \d: [\d,]+ candles stored, the next ones in flight", result.stdout, re.MULTILINE
     )
-    rows = dict(re.findall(r"^│ ([\w, ]+?) +│ +[\d,.]* +│ +([\w,.]+) │$", done.stdout, re.MULTILINE))
-    assert rows["market_data"] == "2,000"
+    assert len(kills) == 3
+    rows = dict(re.findall(r"^│ ([\w, ]+?) +│ +[\d,.]* +│ +([\w,.]+) │$", result.stdout, re.MULTILINE))
+    assert rows["market_data"] == "1,200"
     assert int(rows["fills"]) > 10
     assert (rows["fills lost"], rows["fills doubled"]) == ("0", "0")
     assert rows["state equal to the uninterrupted run"] == "yes"

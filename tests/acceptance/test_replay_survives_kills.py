@@ -20,6 +20,7 @@ KILLS = 20
 RUN = "recording"
 
 
+@pytest.mark.usefixtures("children_are_not_measured")
 @pytest.mark.parametrize(
     ("recording", "candles_per_commit"),
     [
