@@ -7,7 +7,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,8 +80,11 @@ class _OwnTransaction:
             return await getattr(getattr(uow, self._name), method)(*args, **options)
 
     async def _stream(self, method: str, *args: Any, **options: Any) -> AsyncIterator[Any]:
-        async with self._pool.transaction() as uow:
-            async for item in getattr(getattr(uow, self._name), method)(*args, **options):
+        async with (
+            self._pool.transaction() as uow,
+            aclosing(getattr(getattr(uow, self._name), method)(*args, **options)) as items,
+        ):
+            async for item in items:
                 yield item
 
 
@@ -110,9 +113,13 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
 
 async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> URL:
     server = EmbeddedServer(settings.embedded)
-    endpoint = await asyncio.to_thread(server.start)
     stack.push_async_callback(asyncio.to_thread, server.stop)
-    return endpoint.url
+    starting = asyncio.ensure_future(asyncio.to_thread(server.start))
+    try:
+        return (await asyncio.shield(starting)).url
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])  # a start cannot be broken off, only followed by a stop
+        raise
 
 
 async def _bring_up_to_date(url: URL, settings: DatabaseSettings) -> None:

@@ -59,6 +59,13 @@ class ConstraintViolated(PersistenceError):
 class InvalidValue(PersistenceError):
     """A value cannot be stored exactly as it is."""
 
+    #: The argument it was found in, by which its column is found; never printed, it may hold secrets besides.
+    argument: object = None
+
+    def __init__(self, explanation: str = "", **facts: object) -> None:
+        super().__init__(explanation, **facts)
+        self.argument = facts.get("value")
+
 
 class InvalidFilter(PersistenceError):
     """A filter, ordering or page cursor does not fit the table asked."""

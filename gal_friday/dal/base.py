@@ -166,15 +166,25 @@ class BaseRepository(Generic[M]):
         order_by: Ordering | Sequence[Ordering] | None = None,
         batch_size: int = 1_000,
     ) -> AsyncIterator[M]:
-        """The same rows as `find_all`, fetched *batch_size* at a time: memory stays flat."""
+        """The same rows as `find_all`, fetched *batch_size* at a time: memory stays flat.
+
+        They are entities of their own, not those this unit of work already holds. What is changed on one
+        before the next is asked for is stored.
+        """
         statement = self._select(*criteria, order_by=order_by).execution_options(yield_per=batch_size)
-        result = await self._session.stream_scalars(statement)
-        try:
-            async for entity in result:
-                yield entity
-                self._session.expunge(entity)  # otherwise the session would keep every row
-        finally:
-            await result.close()
+        await self._flush()
+        connection = await self._session.connection()
+        # On the same transaction, but apart: a session keeps what it has loaded and changed.
+        async with AsyncSession(connection, join_transaction_mode="rollback_only") as reader:
+            result = await reader.stream_scalars(statement)
+            try:
+                async for entity in result:
+                    yield entity
+                    with translate_orm_errors():
+                        await reader.flush()
+                    reader.expunge(entity)
+            finally:
+                await result.close()
 
     async def upsert_many(
         self,

@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
-from gal_friday.dal.error_translation import install_error_translation
+from gal_friday.dal.error_translation import (
+    install_error_translation,
+    refuse_void_session,
+    refuse_void_transaction,
+    translate_orm_errors,
+)
 from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
@@ -52,6 +58,13 @@ class HealthReport:
     server_version: str | None = None
     in_recovery: bool | None = None
     error: str | None = None
+
+
+class _Session(Session):
+    """Where a failed flush has left nothing to go on with, says so in an error of ours."""
+
+
+event.listen(_Session, "do_orm_execute", refuse_void_session)
 
 
 class DatabaseConnectionPool:
@@ -125,7 +138,10 @@ class DatabaseConnectionPool:
     @property
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
         """Makes sessions whose entities stay readable after commit."""
-        return async_sessionmaker(self.engine, expire_on_commit=False)
+        # close_resets_only: a session that was closed must not quietly begin anew.
+        return async_sessionmaker(
+            self.engine, expire_on_commit=False, close_resets_only=False, sync_session_class=_Session
+        )
 
     @asynccontextmanager
     async def transaction(
@@ -148,7 +164,9 @@ class DatabaseConnectionPool:
             yield uow
             await uow.flush()
             try:
-                await session.commit()
+                with translate_orm_errors():
+                    refuse_void_transaction(await session.connection())
+                    await session.commit()
             except ConnectionLost as error:
                 raise CommitUnknown(error.explanation, **error.facts) from error
 

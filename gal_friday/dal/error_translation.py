@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
-from sqlalchemy import Dialect, event
+from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import EmulatedDBAPIException, PendingRollbackError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.orm.exc import FlushError, StaleDataError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -71,6 +72,10 @@ _CONNECT_ERRORS: dict[str, type[DatabaseUnavailable]] = {
 #: What asyncpg raises, beside OSError and TimeoutError.
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
+#: Where a connection's `info` says that its transaction can no longer be committed.
+_VOID = "gal_friday.void"
+_VOID_EXPLANATION = "an earlier error voided this transaction; start a new one, or use a savepoint"
+
 _STALE = re.compile(r"on table '(?P<table>\w+)' expected to \w+ (?P<expected>\d+) row\(s\); (?P<matched>\d+)")
 
 
@@ -78,6 +83,23 @@ def install_error_translation(engine: AsyncEngine) -> None:
     """Make every error of *engine*, connecting included, one of gal_friday.errors. Call once per engine."""
     event.listen(engine.sync_engine, "do_connect", _connect)
     event.listen(engine.sync_engine, "handle_error", _on_error)
+    for undone in ("begin", "rollback", "rollback_savepoint"):
+        event.listen(engine.sync_engine, undone, _forget_void)
+
+
+def refuse_void_session(state: ORMExecuteState) -> None:
+    """For SQLAlchemy's "do_orm_execute": a session whose flush failed says so in an error of ours."""
+    if not state.session.is_active:
+        raise DatabaseError(_VOID_EXPLANATION)
+
+
+def refuse_void_transaction(connection: AsyncConnection) -> None:
+    """Raise DatabaseError where the server has aborted the transaction: to be called before COMMIT.
+
+    PostgreSQL answers COMMIT of an aborted transaction with ROLLBACK, and asyncpg lets that pass.
+    """
+    if connection.sync_connection is not None and connection.sync_connection.info.get(_VOID):
+        raise DatabaseError(_VOID_EXPLANATION)
 
 
 def translated_server_error(
@@ -120,7 +142,7 @@ def translate_orm_errors() -> Iterator[None]:
 def translated_orm_error(error: StaleDataError | FlushError | PendingRollbackError) -> PersistenceError:
     """StaleWrite, with the table, for StaleDataError; the nearest there is for the others."""
     if isinstance(error, PendingRollbackError):
-        return DatabaseError("an earlier error voided this transaction; start a new one")
+        return DatabaseError(_VOID_EXPLANATION)
     match = _STALE.search(str(error))
     if match:
         return StaleWrite(
@@ -141,10 +163,16 @@ def _connect(
         raise connection_failure(error, **target) from error
 
 
+def _forget_void(connection: Connection, *_: object) -> None:
+    connection.info.pop(_VOID, None)
+
+
 def _on_error(context: ExceptionContext) -> PersistenceError | None:
     error = context.original_exception
     if isinstance(error, EmulatedDBAPIException):
         error = error.driver_exception
+    if isinstance(error, asyncpg.PostgresError) and context.connection is not None:
+        context.connection.info[_VOID] = True
     if context.is_pre_ping or not isinstance(error, Exception) or isinstance(error, SQLAlchemyError):
         return None  # the pool's own business, a cancellation, a mistake in using SQLAlchemy
     if context.connection is None:
@@ -187,7 +215,7 @@ def _is_argument_refused_by_driver(error: Exception) -> bool:
 
 def _located(error: InvalidValue, context: ExceptionContext) -> InvalidValue:
     """The refusal of a column type, with the column it was raised for."""
-    facts = facts_of_argument(context, value=error.facts.get("value"))
+    facts = facts_of_argument(context, value=error.argument)
     if facts["table"] in WITHHELD_TABLES:
         error.facts.pop("value", None)
     return InvalidValue(error.explanation, **{**facts, **error.facts})

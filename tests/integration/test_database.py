@@ -3,27 +3,34 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
+from sqlalchemy.exc import InvalidRequestError
 
 from gal_friday.config import DatabaseSettings, EmbeddedSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.models import OrderStatus
+from gal_friday.dal.models import Account, OrderStatus, Strategy
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.database import Database, open_database
+from gal_friday.embedded import EmbeddedServer
 from gal_friday.errors import (
     AlreadyExists,
     ConfigurationError,
     DatabaseError,
     IllegalTransition,
+    InvalidValue,
     SchemaOutdated,
     StaleWrite,
 )
 from tests.factories import a_strategy, an_order
 from tests.servers import PostgresServer
+from tests.waiting import until
 
 
 async def test_nothing_is_kept_when_the_block_raises(database: Database) -> None:
@@ -184,7 +191,8 @@ def test_a_pool_needs_a_database() -> None:
 def test_ones_own_sessions_can_use_the_engine(postgres_server: PostgresServer) -> None:
     program = """
 import asyncio
-from sqlalchemy import text
+from sqlalchemy import insert, text
+from sqlalchemy.exc import InvalidRequestError
 from gal_friday import database
 async def main():
     async with database.AsyncSessionFactory() as session:
@@ -204,3 +212,95 @@ asyncio.run(main())
         check=True,
     )
     assert done.stdout.splitlines() == ["42", "module 'gal_friday.database' has no attribute 'nonsense'"]
+
+
+async def test_a_transaction_the_server_aborted_cannot_be_committed(database: Database) -> None:
+    strategy = await database.strategies.add(a_strategy())
+    order = an_order(strategy)
+
+    async def work() -> None:
+        async with database.transaction() as uow:
+            await uow.orders.add(order)
+            with pytest.raises(AlreadyExists):
+                await uow.session.execute(insert(Account).values(account_id="default"))
+
+    with pytest.raises(DatabaseError, match="voided"):
+        await work()
+    assert await database.orders.get(order.id) is None
+
+
+async def test_after_a_savepoint_was_undone_the_transaction_can_be_committed(database: Database) -> None:
+    strategy = await database.strategies.add(a_strategy())
+    async with database.transaction() as uow:
+        order = await uow.orders.add(an_order(strategy))
+        with pytest.raises(DatabaseError):
+            async with uow.savepoint():
+                await uow.session.execute(text("SELECT no_such_column"))
+    assert await database.orders.get(order.id) is not None
+
+
+async def test_what_follows_a_failed_write_is_refused_in_an_error_of_ours(database: Database) -> None:
+    async def work() -> None:
+        async with database.transaction() as uow:
+            with pytest.raises(InvalidValue):
+                await uow.strategies.add(a_strategy(total_pnl=0.1))
+            with pytest.raises(DatabaseError, match="voided"):
+                await uow.orders.count()
+            with pytest.raises(DatabaseError, match="voided"):
+                await uow.strategies.get("x")
+
+    with pytest.raises(DatabaseError, match="voided"):
+        await work()
+
+
+async def test_a_unit_of_work_cannot_be_used_after_its_block(database: Database) -> None:
+    async with database.transaction() as uow:
+        strategy = await uow.strategies.add(a_strategy())
+    with pytest.raises(InvalidRequestError, match="permanently closed"):
+        await uow.orders.add(an_order(strategy))
+    assert database.pool.stats().checked_out == 0
+    assert await database.orders.count() == 0
+
+
+async def test_what_is_changed_while_streaming_is_stored(database: Database) -> None:
+    async with database.transaction() as uow:
+        strategies = [await uow.strategies.add(a_strategy()) for _ in range(3)]
+    held_id = strategies[0].strategy_id
+    async with database.transaction() as uow:
+        held = await uow.strategies.one(held_id)
+        async for strategy in uow.strategies.stream():
+            if strategy.strategy_id != held_id:
+                strategy.description = "streamed"
+        held.description = "held"
+    stored = {each.strategy_id: each.description for each in await database.strategies.find_all()}
+    assert sorted(str(description) for description in stored.values()) == ["held", "streamed", "streamed"]
+    assert stored[held_id] == "held"
+
+
+async def test_a_stream_that_is_left_early_gives_its_connection_back(database: Database) -> None:
+    await database.strategies.add_many(a_strategy() for _ in range(3))
+    async with aclosing(cast("AsyncGenerator[Strategy]", database.strategies.stream(batch_size=1))) as stream:
+        async for _ in stream:
+            break
+    assert database.pool.stats().checked_out == 0
+
+
+async def test_a_broken_off_opening_leaves_no_share_of_the_embedded_server(tmp_path: Path) -> None:
+    embedded = EmbeddedSettings(data_directory=tmp_path / "data", linger_seconds=0)
+
+    async def work() -> None:
+        async with open_database(Settings(database=DatabaseSettings(url=None), embedded=embedded)):
+            raise AssertionError("it must not get that far")
+
+    async def has_begun() -> bool:
+        return (tmp_path / "data").exists()
+
+    async def is_left() -> bool:
+        return not EmbeddedServer(embedded).status().in_use
+
+    task = asyncio.create_task(work())
+    await until(has_begun, "the server is being started")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(is_left, "nobody uses the server")

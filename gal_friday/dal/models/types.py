@@ -192,11 +192,11 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None:
             return None
-        if (self.kind == "object" and not isinstance(value, dict)) or (
-            self.kind == "array" and not isinstance(value, list | tuple)
-        ):
-            raise InvalidValue(f"a {type(value).__name__} is not a JSON {self.kind}", value=value)
-        return _jsonable(value, value)
+        try:
+            return _of_kind(self.kind, value)
+        except InvalidValue as error:
+            error.argument = value
+            raise
 
 
 class TextArray(TypeDecorator[list[str]]):
@@ -328,28 +328,37 @@ def _text_problem(text: str) -> str | None:
     return None
 
 
-def _jsonable(value: Any, root: Any) -> Any:
+def _of_kind(kind: JsonKind, value: Any) -> Any:
+    if (kind == "object" and not isinstance(value, dict)) or (
+        kind == "array" and not isinstance(value, list | tuple)
+    ):
+        raise InvalidValue(f"a {type(value).__name__} is not a JSON {kind}")
+    return _jsonable(value, "$")
+
+
+def _jsonable(value: Any, path: str) -> Any:
+    """*value* as JSON keeps it; *path* says where in the document it stands, as JSONPath does."""
     match value:
         case dict():
-            return {_json_key(key, root): _jsonable(item, root) for key, item in value.items()}
+            return {_json_key(key, path): _jsonable(item, f"{path}.{key}") for key, item in value.items()}
         case list() | tuple():
-            return [_jsonable(item, root) for item in value]
+            return [_jsonable(item, f"{path}[{index}]") for index, item in enumerate(value)]
         case None | bool() | int():
             return value
         case _:
-            return _json_scalar(value, root)
+            return _json_scalar(value, path)
 
 
-def _json_scalar(value: Any, root: Any) -> str | float:
+def _json_scalar(value: Any, path: str) -> str | float:
     match value:
         case str() if problem := _text_problem(value):
-            raise InvalidValue(problem, value=root)
+            raise InvalidValue(problem, at=path, value=value)
         case Decimal() if not value.is_finite():
-            raise InvalidValue("JSON has no NaN and no Infinity", value=root)
+            raise InvalidValue("JSON has no NaN and no Infinity", at=path, value=value)
         case float() if not math.isfinite(value):
-            raise InvalidValue("JSON has no NaN and no Infinity", value=root)
+            raise InvalidValue("JSON has no NaN and no Infinity", at=path, value=value)
         case datetime() if value.utcoffset() is None:
-            raise InvalidValue("a naive datetime names no point in time", value=root)
+            raise InvalidValue("a naive datetime names no point in time", at=path, value=value)
         case float():
             return value
         case Decimal():
@@ -359,12 +368,12 @@ def _json_scalar(value: Any, root: Any) -> str | float:
         case str() | date() | UUID():
             return str(value)
         case _:
-            raise InvalidValue(f"JSON has no form for a {type(value).__name__}", value=root)
+            raise InvalidValue(f"JSON has no form for a {type(value).__name__}", at=path, value=value)
 
 
-def _json_key(key: Any, root: Any) -> str:
+def _json_key(key: Any, path: str) -> str:
     if not isinstance(key, str):
-        raise InvalidValue("a JSON object's keys are text", value=root)
+        raise InvalidValue("a JSON object's keys are text", at=path, value=key)
     if problem := _text_problem(key):
-        raise InvalidValue(problem, value=root)
+        raise InvalidValue(problem, at=path, value=key)
     return str(key)
