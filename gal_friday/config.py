@@ -5,11 +5,22 @@ with a double underscore), `.env` in the working directory, the file given as `c
 """
 
 import json
+import os
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -37,13 +48,21 @@ class _Slice(BaseModel):
 def _postgresql_url(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError:
-        raise ValueError("is not a URL") from None
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a URL") from None  # no detail: it would quote part of the password
     if url.drivername not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        raise ValueError(f"names the driver {url.drivername!r}")
+        raise ValueError("is a URL of another kind of database")
     if not url.database:
         raise ValueError("names no database")
+    if isinstance(password := url.query.get("password"), str):
+        url = url.set(password=password).difference_update_query(["password"])
     return url.set(drivername="postgresql+asyncpg")
+
+
+def shown(url: URL) -> str:
+    """*url* for a person: without a driver, its secrets masked."""
+    masked = {name: "***" for name in ("password", "sslpassword") if name in url.query}
+    return url.set(drivername="postgresql").update_query_dict(masked).render_as_string(hide_password=True)
 
 
 class DatabaseSettings(_Slice):
@@ -80,7 +99,10 @@ class DatabaseSettings(_Slice):
     @field_validator("server_settings", mode="before")
     @classmethod
     def _read_json(cls, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
 
     @field_validator("url", "migration_url")
     @classmethod
@@ -89,6 +111,12 @@ class DatabaseSettings(_Slice):
             return None
         _postgresql_url(value.get_secret_value())
         return value
+
+    @model_validator(mode="after")
+    def _check_both_urls(self) -> Self:
+        if self.migration_url and not self.url:
+            raise ValueError("migration_url leads to a server, and url to none; give both")
+        return self
 
     def sqlalchemy_url(self) -> URL | None:
         """`url` for SQLAlchemy's asyncpg dialect; None means the embedded server."""
@@ -123,24 +151,24 @@ class LogSettings(_Slice):
     level: LogLevel = Field("INFO", description="Least severe level printed by the command line")
 
 
-class _FileSource(InitSettingsSource):
-    """The settings file, below every other source."""
-
-
 class Settings(BaseSettings):
     """Everything configurable, validated once and then frozen.
+
+    Raises ConfigurationError naming the variable, what is wrong with it and the accepted form; the value
+    itself is not repeated, it may be a secret.
 
     >>> Settings(database={"pool_size": 4}).database.pool_size
     4
     """
 
+    # extra: a bot's .env holds more than what is ours; our own names are checked below.
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         env_file=".env",
         env_file_encoding="utf-8",
         frozen=True,
-        extra="forbid",
+        extra="ignore",
         hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
@@ -149,16 +177,25 @@ class Settings(BaseSettings):
     embedded: EmbeddedSettings = EmbeddedSettings()
     log: LogSettings = LogSettings()
 
+    def __init__(self, **values: Any) -> None:
+        _refuse_unknown_groups(values, file=None)
+        _refuse_unknown_groups(_groups_in_environment(), file=None)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise _explained(error) from None
+        except SettingsError as error:
+            raise ConfigurationError(str(error), accepted="JSON for a nested value") from None
+
     @classmethod
     def load(cls, config_file: Path | None = None, **overrides: Any) -> Self:
-        """Read all sources.
+        """Settings with *config_file* (TOML or JSON) below every other source."""
+        if config_file is None:
+            return cls(**overrides)
+        content = _read_file(config_file)
+        _refuse_unknown_groups(content, file=str(config_file))
 
-        Raises ConfigurationError naming the variable, what is wrong with it and the accepted form; the value
-        itself is not repeated, it may be a secret.
-        """
-        content = _read_file(config_file) if config_file else {}
-
-        class WithFile(cls):  # type: ignore[valid-type, misc]
+        class WithFile(cls):  # type: ignore[valid-type, misc]  # pydantic-settings takes sources by class
             @classmethod
             def settings_customise_sources(
                 cls,
@@ -168,14 +205,32 @@ class Settings(BaseSettings):
                 dotenv_settings: PydanticBaseSettingsSource,
                 file_secret_settings: PydanticBaseSettingsSource,
             ) -> tuple[PydanticBaseSettingsSource, ...]:
-                return init_settings, env_settings, dotenv_settings, _FileSource(settings_cls, content)
+                return (
+                    init_settings,
+                    env_settings,
+                    dotenv_settings,
+                    InitSettingsSource(settings_cls, content),
+                )
 
-        try:
-            return WithFile(**overrides)
-        except ValidationError as error:
-            raise _explained(error) from None
-        except SettingsError as error:
-            raise ConfigurationError(str(error), accepted="JSON for a nested value") from None
+        return WithFile(**overrides)
+
+
+def _groups_in_environment() -> Iterator[str]:
+    """The first parts of the names of our variables, in the environment and in `.env`."""
+    for name in {*os.environ, *dotenv_values(".env")}:
+        if name.upper().startswith(ENV_PREFIX) and "__" in name:
+            yield name[len(ENV_PREFIX) :].partition("__")[0].lower()
+
+
+def _refuse_unknown_groups(names: Iterable[str], file: str | None) -> None:
+    for name in names:
+        if name not in Settings.model_fields:
+            raise ConfigurationError(
+                "there is no such group of settings",
+                variable=f"{ENV_PREFIX}{name.upper()}",
+                file=file,
+                accepted="one of " + ", ".join(Settings.model_fields),
+            )
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -193,26 +248,32 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _explained(error: ValidationError) -> ConfigurationError:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = [str(part) for part in first["loc"]]
-    variable = ENV_PREFIX + "__".join(path).upper()
+    group, *rest = (str(part) for part in first["loc"])
+    setting = rest[0] if rest else None
     return ConfigurationError(
         first["msg"].removeprefix("Value error, "),
-        variable=variable,
-        accepted=_accepted_form(path),
+        variable=ENV_PREFIX + "__".join([group, *rest[:1]]).upper(),
+        accepted=_accepted_form(group, setting),
         problems=error.error_count() if error.error_count() > 1 else None,
     )
 
 
-def _accepted_form(path: list[str]) -> str:
-    model: type[BaseModel] = Settings
-    for part in path[:-1]:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    field = model.model_fields.get(path[-1])
+def _accepted_form(group: str, setting: str | None) -> str | None:
+    model = Settings.model_fields[group].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
+    if setting is None:
+        return None
+    field = model.model_fields.get(setting)
     if field is None:
         return "one of " + ", ".join(model.model_fields)
-    constraints = " ".join(str(item) for item in field.metadata)
-    form = f"{field.description}; default {field.default!r}" if field.description else "a group of settings"
-    return f"{form} {constraints}".strip()
+    bounds = [
+        f"{sign} {bound}"
+        for item in field.metadata
+        for attribute, sign in _BOUNDS.items()
+        if (bound := getattr(item, attribute, None)) is not None
+    ]
+    return ", ".join([field.description or "", *bounds])
+
+
+_BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "max_length": "at most this long:"}

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import URL
 
-from gal_friday.config import Settings
+from gal_friday.config import Settings, shown
 from gal_friday.dal.migrations.migration_manager import MigrationManager, MigrationReport
 from gal_friday.dal.migrations.revisions import Revision
 from gal_friday.embedded import EmbeddedServer
@@ -112,7 +112,7 @@ def url(context: typer.Context) -> None:
     """Print where the database is, the password masked."""
     settings = _settings(context)
     with _server(settings, settings.database.sqlalchemy_url()) as found:
-        typer.echo(found.set(drivername="postgresql").render_as_string(hide_password=True))
+        typer.echo(shown(found))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session
 
-from gal_friday.config import DatabaseSettings
+from gal_friday.config import DatabaseSettings, shown
 from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
 from gal_friday.dal.error_translation import (
     install_error_translation,
@@ -89,7 +89,7 @@ class DatabaseConnectionPool:
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
-        return f"<DatabaseConnectionPool {self._url.render_as_string(hide_password=True)} {state}>"
+        return f"<DatabaseConnectionPool {shown(self._url)} {state}>"
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -119,7 +119,7 @@ class DatabaseConnectionPool:
                 await engine.dispose()
                 raise
             self._engine = engine
-        log.info("pool opened", extra={"database": self._url.render_as_string(hide_password=True)})
+        log.info("pool opened", extra={"database": shown(self._url)})
 
     async def close(self) -> None:
         """Close all connections, those in use when they are given back; does nothing when it is closed."""

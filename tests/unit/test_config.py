@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gal_friday.config import Settings
+from gal_friday.config import Settings, shown
 from gal_friday.errors import ConfigurationError
 
 
@@ -65,12 +65,13 @@ def test_settings_cannot_be_changed() -> None:
     ("name", "value", "accepted"),
     [
         ("POOL_SIZE", "many", "Connections kept open"),
-        ("POOL_SIZE", "0", "ge=1"),
-        ("ACQUIRE_TIMEOUT_SECONDS", "-1", "gt=0"),
+        ("POOL_SIZE", "0", ">= 1"),
+        ("ACQUIRE_TIMEOUT_SECONDS", "-1", "> 0"),
         ("SSL_MODE", "on", "TLS"),
         ("URL", "mysql://bot:secret@host/trading", "postgresql://"),
         ("URL", "postgresql://bot:secret@host", "postgresql://"),
         ("URL", "bot:secret", "postgresql://"),
+        ("URL", "postgresql://bot:sec@secret:x@host/trading", "postgresql://"),
         ("SERVER_SETTINGS", "{not json", "JSON"),
         ("POOLSIZE", "3", "pool_size"),
     ],
@@ -95,6 +96,59 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: str) -> None:
         file.write_text(content)
         with pytest.raises(ConfigurationError, match=name):
             Settings.load(file)
+
+
+def test_the_constructor_explains_itself_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAL_FRIDAY_DATABASE__POOL_SIZE", "many")
+    with pytest.raises(ConfigurationError, match="GAL_FRIDAY_DATABASE__POOL_SIZE"):
+        Settings()
+
+
+def test_other_programs_variables_in_the_env_file_are_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("KRAKEN_API_KEY=abc\nGAL_FRIDAY_DATABASE__POOL_SIZE=3\n")
+    assert Settings().database.pool_size == 3
+
+
+def test_a_misspelt_group_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("GAL_FRIDAY_DATABSE__POOL_SIZE=3\n")
+    with pytest.raises(ConfigurationError, match="DATABSE"):
+        Settings()
+    (tmp_path / ".env").unlink()
+    monkeypatch.setenv("GAL_FRIDAY_DATABSE__POOL_SIZE", "3")
+    with pytest.raises(ConfigurationError, match="DATABSE"):
+        Settings()
+    monkeypatch.delenv("GAL_FRIDAY_DATABSE__POOL_SIZE")
+    (tmp_path / "settings.toml").write_text("[databse]\npool_size = 3\n")
+    with pytest.raises(ConfigurationError, match="DATABSE"):
+        Settings.load(tmp_path / "settings.toml")
+
+
+def test_a_migration_url_alone_is_half_a_setting() -> None:
+    with pytest.raises(ConfigurationError, match="give both"):
+        Settings(database={"migration_url": "postgresql://bot@host/trading"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bot:hunter2@host/trading",
+        "postgresql://bot@host/trading?password=hunter2",
+        "postgresql://bot@host/trading?sslpassword=hunter2&sslmode=require",
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str) -> None:
+    parsed = Settings(database={"url": url}).database.sqlalchemy_url()
+    assert parsed is not None
+    assert "host/trading" in shown(parsed)
+    assert "hunter2" not in shown(parsed)
+
+
+def test_a_password_in_the_query_is_a_password() -> None:
+    parsed = Settings(
+        database={"url": "postgresql://bot@host/trading?password=hunter2"}
+    ).database.sqlalchemy_url()
+    assert parsed is not None
+    assert parsed.password == "hunter2"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
