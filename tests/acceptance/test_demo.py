@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from gal_friday.cli import app
 from gal_friday.replay import demo
+from gal_friday.replay.child import ReplayFailed
 from gal_friday.replay.crash import Fills
 from gal_friday.replay.demo import Demonstration, doubled_fills, lost_fills
 from gal_friday.replay.end_state import EndState
@@ -64,6 +65,18 @@ def test_a_killed_replay_cannot_be_told_from_one_left_alone(
     assert rows["state equal to the uninterrupted run"] == "yes"
     assert list(scratch.iterdir()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("children_are_not_measured")
+def test_a_replay_that_fails_ends_the_demonstration_with_its_output(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "write_candles", lambda path, _: path.write_text("no candles"))
+    result = CliRunner().invoke(app, ["demo"])
+    assert isinstance(result.exception, ReplayFailed)
+    assert "has no candles" in str(result.exception.facts["output"])
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def test_krakens_answer_is_recognised(tmp_path: Path) -> None:
     assert file.candles[0].close == FIRST.close
 
 
+def test_a_pair_nobody_can_split_is_left_open(tmp_path: Path) -> None:
+    rows = [[NOON_SECONDS + second, "1", "1", "1", "1", "1", "1", 1] for second in (0, 60)]
+    assert read_candles(written(tmp_path, kraken(rows, "GOOG"))).trading_pair is None
+
+
 def test_freqtrades_list_is_recognised_and_its_name_tells_the_pair(tmp_path: Path) -> None:
     first = f"[{NOON_SECONDS}000, 1.5, 2, 0.5, 1.000000000000000001, 7]"
     content = f"[{first}, [{NOON_SECONDS + 300}000, 1, 1, 1, 1, 0.0]]"

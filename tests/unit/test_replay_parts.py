@@ -9,11 +9,12 @@ import pytest
 
 from gal_friday.adapters.candle_files import read_candles
 from gal_friday.dal.models import RiskVerdict
+from gal_friday.errors import InvalidValue
 from gal_friday.money import quantity_rounded_down
 from gal_friday.replay.market import generate_candles, write_candles
 from gal_friday.replay.progress import Progress
 from gal_friday.replay.risk import allow_exit, judge_entry
-from gal_friday.replay.run import Rules
+from gal_friday.replay.run import Rules, Run
 from gal_friday.replay.strategy import Averages
 
 
@@ -25,6 +26,12 @@ def test_the_same_seed_is_the_same_market(tmp_path: Path) -> None:
     file = read_candles(tmp_path / "BTC_USD-1m.csv")
     assert list(file.candles) == market
     assert (file.timeframe, file.trading_pair) == ("1m", "BTC/USD")
+
+
+def test_a_transaction_covers_at_least_one_candle(tmp_path: Path) -> None:
+    write_candles(tmp_path / "BTC_USD-1m.csv", generate_candles(seed=5, count=5))
+    with pytest.raises(InvalidValue, match="at least one candle"):
+        Run.of(read_candles(tmp_path / "BTC_USD-1m.csv"), rules=Rules(candles_per_commit=0))
 
 
 def test_progress_is_restored_as_it_was() -> None:
