@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gal_friday.embedded.endpoint import PORT
-from gal_friday.embedded.watchdog import is_postmaster_of
+from gal_friday.embedded.watchdog import is_postgres_of
 
 # Lines of postmaster.pid (PostgreSQL's pidfile.h).
 PID, SOCKET_PORT, SOCKET_DIRECTORY, STATUS = 0, 3, 4, 7
@@ -60,7 +60,7 @@ def live_postmaster(cluster: Path) -> int | None:
     if not lines or not lines[PID].isdigit():
         return None
     pid = int(lines[PID])
-    return pid if is_postmaster_of(str(cluster), pid) else None
+    return pid if is_postgres_of(str(cluster), pid) else None
 
 
 def remove_remains(cluster: Path, socket_directory: Path) -> None:

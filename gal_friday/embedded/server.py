@@ -1,5 +1,6 @@
 """The embedded PostgreSQL server as its users see it: start, stop, status."""
 
+import itertools
 import os
 import sys
 import threading
@@ -26,8 +27,12 @@ from gal_friday.embedded.store import (
     prepare_data_directory,
     start_lock_of,
 )
+from gal_friday.embedded.watchdog import CHILDREN_PATIENCE_SECONDS, end_orphans
 from gal_friday.errors import EmbeddedServerError
 
+# Levels at which PostgreSQL, and Python for the watchdog, report why they end.
+GAVE_UP = ("FATAL: ", "PANIC: ", "Traceback")
+START_ATTEMPTS = 3
 WINDOWS = (
     "it needs Linux or macOS; on Windows install PostgreSQL and give its address in GAL_FRIDAY_DATABASE__URL"
 )
@@ -164,27 +169,40 @@ class EmbeddedServer:
             self._share = None
 
     def _ensure_running(self, store: Store, deadline: Deadline) -> Endpoint:
-        with FileLock(store.server_lock) as server_lock:
-            while not server_lock.try_exclusive():
+        for attempt in itertools.count(1):
+            with FileLock(store.server_lock) as server_lock:
+                if endpoint := self._join(store, server_lock, deadline):
+                    return endpoint
+                # Nothing of an earlier server is alive.
+                log_offset = self._start(store, server_lock, deadline)
+            # From here on only the server holds its lock.
+            while is_held(store.server_lock):
                 if pid_file := ready(store.cluster):
-                    start_watchdog(store)
                     return _endpoint(store, pid_file)
                 if not deadline.pause():
                     raise self._timed_out("the server was not ready", store, deadline)
-            # Nothing of an earlier server is alive.
-            log_offset = self._start(store, server_lock, deadline)
-        # From here on only the server holds its lock.
-        while (pid_file := ready(store.cluster)) is None:
-            if not is_held(store.server_lock):
+            said = log_since(store.log, log_offset)
+            # One that was killed could not say why it ended.
+            if attempt == START_ATTEMPTS or any(word in said for word in GAVE_UP):
                 raise program_failed(
-                    "the server ended while starting",
-                    log_since(store.log, log_offset),
-                    store.directory,
-                    log_file=str(store.log),
+                    "the server ended while starting", said, store.directory, log_file=str(store.log)
                 )
+        raise AssertionError("unreachable: the attempts end above")
+
+    def _join(self, store: Store, server_lock: FileLock, deadline: Deadline) -> Endpoint | None:
+        """The running server's endpoint; None with *server_lock* taken, so that there is no server."""
+        patience = Deadline(CHILDREN_PATIENCE_SECONDS)
+        while not server_lock.try_exclusive():
+            if pid_file := ready(store.cluster):
+                start_watchdog(store)
+                return _endpoint(store, pid_file)
+            if live_postmaster(store.cluster):
+                patience = Deadline(CHILDREN_PATIENCE_SECONDS)
+            elif not patience.remaining_seconds:
+                end_orphans(str(store.cluster))
             if not deadline.pause():
                 raise self._timed_out("the server was not ready", store, deadline)
-        return _endpoint(store, pid_file)
+        return None
 
     def _start(self, store: Store, server_lock: FileLock, deadline: Deadline) -> int:
         """Start the server, and make its cluster if there is none; returns where its log begins."""

@@ -32,8 +32,10 @@ UNUSED, ENDED = "unused", "ended"
 PROC = "/proc"  # of Linux; macOS has none
 PIN_POLL_SECONDS = 0.5
 STOP_POLL_SECONDS = 0.2
-#: How often to see whether the children of a killed server have noticed.
+#: How often to see whether the children of a killed server have noticed, and when to stop waiting for that:
+#: a long computation, or a recovery waiting for a helper that will never come, takes a minute or more.
 CHILDREN_POLL_SECONDS = 0.05
+CHILDREN_PATIENCE_SECONDS = 3.0
 #: A server killed so often, each time so soon after its start, stays down.
 SHORT_LIVES_ALLOWED = 3
 SHORT_LIFE_SECONDS = 10.0
@@ -165,6 +167,7 @@ class Watchdog:
         self._short_lives = self._short_lives + 1 if lived_seconds < SHORT_LIFE_SECONDS else 0
         if self._short_lives >= SHORT_LIVES_ALLOWED:
             return False
+        began = time.monotonic()
         while True:
             fcntl.flock(self._start_lock, fcntl.LOCK_EX)
             try:
@@ -178,6 +181,8 @@ class Watchdog:
                 os.close(server_fd)
                 if self._postmaster_pid():
                     return False  # somebody was faster, and started a watchdog too
+                if time.monotonic() - began > CHILDREN_PATIENCE_SECONDS:
+                    end_orphans(self._cluster)
             finally:
                 fcntl.flock(self._start_lock, fcntl.LOCK_UN)
             time.sleep(CHILDREN_POLL_SECONDS)
@@ -200,11 +205,11 @@ class Watchdog:
                 pid = int(file.readline())
         except (FileNotFoundError, ValueError):
             return None
-        return pid if is_postmaster_of(self._cluster, pid) else None
+        return pid if is_postgres_of(self._cluster, pid) else None
 
 
-def is_postmaster_of(cluster: str, pid: int) -> bool:
-    """Whether process *pid* is PostgreSQL, at work in the directory *cluster*."""
+def is_postgres_of(cluster: str, pid: int) -> bool:
+    """Whether process *pid* is PostgreSQL, the server of the directory *cluster* or a child of it."""
     if os.path.exists(f"{PROC}/self/cwd"):  # noqa: PTH110  pathlib loads slowly
         try:
             with open(f"{PROC}/{pid}/comm", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
@@ -216,6 +221,18 @@ def is_postmaster_of(cluster: str, pid: int) -> bool:
         ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE, text=True, check=False
     )
     return "postgres" in done.stdout and f"-D {cluster} " in done.stdout
+
+
+def end_orphans(cluster: str) -> None:
+    """End the children of a killed postmaster at once; for whoever knows that it is dead.
+
+    Nothing they could still do would count: the next server discards the memory they share. Where there is no
+    /proc they are not found, and have to be waited for.
+    """
+    for name in os.listdir(PROC) if os.path.exists(f"{PROC}/self/cwd") else ():  # noqa: PTH110, PTH208
+        if name.isdigit() and is_postgres_of(cluster, int(name)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(name), signal.SIGQUIT)
 
 
 def _in_background(task: Callable[[], object]) -> None:

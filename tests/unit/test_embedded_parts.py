@@ -149,8 +149,8 @@ def test_without_proc_the_process_list_is_asked(tmp_path: Path, monkeypatch: pyt
     looks_like_it = [sys.executable, "-c", "input()", "postgres", "-D", str(tmp_path), "-c"]
     with subprocess.Popen(looks_like_it, stdin=subprocess.PIPE) as process:
         try:
-            assert watchdog.is_postmaster_of(str(tmp_path), process.pid)
-            assert not watchdog.is_postmaster_of(str(tmp_path.parent), process.pid)
+            assert watchdog.is_postgres_of(str(tmp_path), process.pid)
+            assert not watchdog.is_postgres_of(str(tmp_path.parent), process.pid)
         finally:
             process.kill()
 
