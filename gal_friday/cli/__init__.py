@@ -40,5 +40,18 @@ def root(
     ] = False,
 ) -> None:
     settings = Settings.load(db_config)
-    logging.basicConfig(level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_WithFacts("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log.level, handlers=[handler])
     context.obj = settings
+
+
+class _WithFacts(logging.Formatter):
+    """Prints what a record was logged with (`extra=`) behind its message."""
+
+    _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = {name: value for name, value in vars(record).items() if name not in self._STANDARD}
+        line = super().format(record)
+        return f"{line} ({', '.join(f'{name}={value}' for name, value in facts.items())})" if facts else line

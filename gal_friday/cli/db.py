@@ -5,17 +5,20 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.engine import URL
 
 from gal_friday.config import Settings, shown
-from gal_friday.dal.migrations.migration_manager import MigrationManager, MigrationReport
-from gal_friday.dal.migrations.revisions import Revision
 from gal_friday.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+    from gal_friday.dal.migrations.migration_manager import MigrationManager, MigrationReport
+    from gal_friday.dal.migrations.revisions import Revision
 
 app = typer.Typer(help="The schema and its migrations.", no_args_is_help=True)
 
@@ -116,7 +119,9 @@ def url(context: typer.Context) -> None:
 
 
 @contextmanager
-def _manager(context: typer.Context) -> Iterator[MigrationManager]:
+def _manager(context: typer.Context) -> "Iterator[MigrationManager]":
+    from gal_friday.dal.migrations.migration_manager import MigrationManager  # noqa: PLC0415 -- Alembic takes a second
+
     settings = _settings(context)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the manager says what happens
     with _server(settings, settings.database.sqlalchemy_migration_url()) as found:
@@ -124,7 +129,7 @@ def _manager(context: typer.Context) -> Iterator[MigrationManager]:
 
 
 @contextmanager
-def _server(settings: Settings, configured: URL | None) -> Iterator[URL]:
+def _server(settings: Settings, configured: "URL | None") -> "Iterator[URL]":
     if configured is not None:
         yield configured
         return
@@ -144,16 +149,16 @@ def _settings(context: typer.Context) -> Settings:
     return settings
 
 
-async def _current_and_pending(manager: MigrationManager) -> tuple[str | None, list[Revision]]:
+async def _current_and_pending(manager: "MigrationManager") -> "tuple[str | None, list[Revision]]":
     return await manager.current(), await manager.pending()
 
 
-async def _differences(manager: MigrationManager) -> list[str]:
+async def _differences(manager: "MigrationManager") -> list[str]:
     await manager.check_compatibility()
     return await manager.check()
 
 
-def _print_report(report: MigrationReport, done: str) -> None:
+def _print_report(report: "MigrationReport", done: str) -> None:
     for each in report.revisions:
         typer.echo(f"{each} {done}")
     waited = f", {report.waited_seconds:.1f} s of it waiting for another process" * (

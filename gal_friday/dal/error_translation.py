@@ -164,14 +164,15 @@ def _connect(
 
 
 def _forget_void(connection: Connection, *_: object) -> None:
-    connection.info.pop(_VOID, None)
+    if not connection.invalidated:
+        connection.info.pop(_VOID, None)
 
 
 def _on_error(context: ExceptionContext) -> PersistenceError | None:
     error = context.original_exception
     if isinstance(error, EmulatedDBAPIException):
         error = error.driver_exception
-    if isinstance(error, asyncpg.PostgresError) and context.connection is not None:
+    if isinstance(error, asyncpg.PostgresError) and context.connection and not context.connection.invalidated:
         context.connection.info[_VOID] = True
     if context.is_pre_ping or not isinstance(error, Exception) or isinstance(error, SQLAlchemyError):
         return None  # the pool's own business, a cancellation, a mistake in using SQLAlchemy

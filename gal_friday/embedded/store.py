@@ -8,6 +8,7 @@ SYSTEM_DIRECTORIES and the file `postgresql.location` in the data directory says
 import hashlib
 import itertools
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -113,9 +114,10 @@ def make_store(data_directory: Path) -> Store:
         return store
     # What lies in the account's way is not ours to open; and there is no cluster yet that could get lost.
     shutil.rmtree(store.directory)
-    store = Store(_free_system_store(account, data_directory), store.start_lock)
+    token = _token_in(store.start_lock)
+    store = Store(_free_system_store(account, data_directory, token), store.start_lock)
     _furnish(store, account)
-    write_atomically(store.directory / BELONGS_TO, f"{data_directory}\n")
+    write_atomically(store.directory / BELONGS_TO, f"{data_directory}\n{token}\n")
     write_atomically(data_directory / LOCATION, f"{store.directory}\n")
     return store
 
@@ -129,7 +131,16 @@ def _furnish(store: Store, account: Account) -> bool:
     return account.is_caller or account.can_write_in(store.socket_directory)
 
 
-def _free_system_store(account: Account, data_directory: Path) -> Path:
+def _token_in(start_lock: Path) -> str:
+    """What tells this data directory from a later one at the same path: that one begins anew."""
+    token = start_lock.read_text().strip()
+    if not token:
+        token = secrets.token_hex(8)
+        start_lock.write_text(f"{token}\n")
+    return token
+
+
+def _free_system_store(account: Account, data_directory: Path, token: str) -> Path:
     digest = hashlib.sha256(os.fsencode(data_directory)).hexdigest()[:16]
     base = system_directory(account)
     for number in itertools.count():
@@ -138,7 +149,7 @@ def _free_system_store(account: Account, data_directory: Path) -> Path:
             return directory
         check_owner(directory)
         belongs_to = directory / BELONGS_TO
-        if not belongs_to.exists() or belongs_to.read_text().strip() == str(data_directory):
+        if not belongs_to.exists() or belongs_to.read_text().split("\n")[:2] == [str(data_directory), token]:
             return directory  # `postgresql.location` was lost, or never written; the data is here
     raise AssertionError("unreachable: the numbers do not end")
 
@@ -207,7 +218,8 @@ def _check_location(location: Path, directory: Path, data_directory: Path) -> No
             content=str(directory),
         )
     check_owner(directory)
-    owner = Path((directory / BELONGS_TO).read_text().strip())
+    owner_path, token, *_ = [*(directory / BELONGS_TO).read_text().split("\n"), ""]
+    owner = Path(owner_path)
     if owner == data_directory:
         return
     if (owner / LOCATION).exists():
@@ -217,4 +229,4 @@ def _check_location(location: Path, directory: Path, data_directory: Path) -> No
             file=str(location),
             copied_from=str(owner),
         )
-    write_atomically(directory / BELONGS_TO, f"{data_directory}\n")  # it was moved
+    write_atomically(directory / BELONGS_TO, f"{data_directory}\n{token}\n")  # it was moved

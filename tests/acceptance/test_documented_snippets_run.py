@@ -24,12 +24,12 @@ def test_there_is_something_to_run() -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_the_snippet_runs(snippet: str, tmp_path: Path) -> None:
+def test_the_snippet_runs(snippet: str, open_directory: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GAL_FRIDAY_")}
     environment["GAL_FRIDAY_EMBEDDED__LINGER_SECONDS"] = "0"
     done = subprocess.run(
         [sys.executable, "-c", snippet],
-        cwd=tmp_path,
+        cwd=open_directory,
         env=environment,
         capture_output=True,
         text=True,

@@ -226,6 +226,16 @@ async def test_a_lost_location_is_found_again(closed_directory: Path) -> None:
 
 
 @needs_root
+async def test_a_new_data_directory_at_the_path_of_a_deleted_one_begins_anew(closed_directory: Path) -> None:
+    with EmbeddedServer(embedded_settings(closed_directory)) as endpoint:
+        await fetch_value(endpoint, "CREATE TABLE kept AS SELECT 42 AS value")
+    end_everything(closed_directory)
+    shutil.rmtree(closed_directory)
+    with EmbeddedServer(embedded_settings(closed_directory)) as endpoint:
+        assert await fetch_value(endpoint, "SELECT to_regclass('kept')::text") is None
+
+
+@needs_root
 @pytest.mark.parametrize("content", ["", "relative/path", "/nonexistent/place", "/tmp", "\0"])
 def test_a_wrong_location_is_named_instead_of_beginning_anew(closed_directory: Path, content: str) -> None:
     with EmbeddedServer(embedded_settings(closed_directory)):

@@ -141,3 +141,25 @@ async def test_a_commit_nobody_answers_is_unknown_in_bounded_time(
         with pytest.raises(CommitUnknown):
             await lose_the_answer(pool, relay)
         assert pool.stats().checked_out == 0
+
+
+async def test_retrying_leaves_a_commit_nobody_answered_alone(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gal_friday.dal.connect_arguments.SILENCE_SECONDS", 0.1)
+    tries = 0
+    async with (
+        asyncio.timeout(20),
+        Relay(empty_database_url) as relay,
+        a_pool(relay.url, statement_timeout_seconds=0.5) as pool,
+    ):
+
+        async def work(uow: UnitOfWork) -> None:
+            nonlocal tries
+            tries += 1
+            await uow.session.execute(ONE)
+            relay.fall_silent()
+
+        with pytest.raises(CommitUnknown):
+            await pool.retrying(work)
+    assert tries == 1, "it may be stored already"

@@ -2,18 +2,19 @@
 
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.migrations.revisions import MAX_ID_LENGTH, alembic_config, default_script_location
-from gal_friday.errors import SchemaOutdated
+from gal_friday.errors import ConfigurationError, SchemaOutdated
 from tests.migration.catalog import catalog
 from tests.migration.synthetic import HEAD, OWN_REVISIONS, VERSIONS, Scratch, scratch_database
 from tests.servers import PostgresServer
@@ -102,3 +103,15 @@ def test_alembic_ini_says_what_the_manager_says() -> None:
     assert dict(from_file["post_write_hooks"]) == dict(from_code["post_write_hooks"]) | {
         "here": str(CHECKOUT)
     }
+
+
+async def test_no_revision_is_written_into_an_installed_package(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    installed = tmp_path / "gal_friday" / "_alembic"
+    shutil.copytree(default_script_location(), installed)
+    before = sorted(installed.rglob("*.py"))
+    manager = MigrationManager(make_url(postgres_server.url()), DatabaseSettings(), script_location=installed)
+    with pytest.raises(ConfigurationError, match="checkout"):
+        await manager.generate_revision("lost with the next version")
+    assert sorted(installed.rglob("*.py")) == before

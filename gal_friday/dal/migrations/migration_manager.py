@@ -25,6 +25,7 @@ from gal_friday.dal.migrations.environment import (
     run_retrying,
 )
 from gal_friday.dal.migrations.revisions import (
+    WHEEL_DIRECTORY,
     Revision,
     RevisionHistory,
     alembic_config,
@@ -32,6 +33,7 @@ from gal_friday.dal.migrations.revisions import (
 )
 from gal_friday.dal.retrying import retry
 from gal_friday.errors import (
+    ConfigurationError,
     DatabaseUnavailable,
     MigrationFailed,
     PersistenceError,
@@ -114,8 +116,13 @@ class MigrationManager:
     async def generate_revision(self, message: str, autogenerate: bool = True) -> Path:
         """Write the file of a new revision; with *autogenerate* from what `check` finds.
 
-        Raises SchemaOutdated if the database compared with has pending revisions.
+        Raises SchemaOutdated if the database compared with has pending revisions, ConfigurationError where
+        the package is installed from a wheel: what is written into it would be gone with the next version.
         """
+        if self._script_location.name == WHEEL_DIRECTORY and not self._version_locations:
+            raise ConfigurationError(
+                "revisions are written in a checkout", directory=str(self._script_location)
+            )
         history = self._history()
         options: dict[str, Any] = {
             "message": message,

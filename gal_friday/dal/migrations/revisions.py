@@ -28,10 +28,14 @@ class Revision:
     is_applied: bool
 
 
+#: Where the wheel has the migrations, inside the package.
+WHEEL_DIRECTORY = "_alembic"
+
+
 def default_script_location() -> Path:
     """`gal_friday/_alembic` where the package is installed from a wheel, `alembic_env` in a checkout."""
     package = Path(gal_friday.__file__).parent
-    installed = package / "_alembic"
+    installed = package / WHEEL_DIRECTORY
     return installed if installed.is_dir() else package.parent / "alembic_env"
 
 
