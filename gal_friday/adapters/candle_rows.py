@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import ClassVar
 
-from gal_friday.money import MONEY_DECIMALS, ZERO, exact
+from gal_friday.dal.models.types import Money
+from gal_friday.errors import InvalidValue
+from gal_friday.money import ZERO, exact
 
-_WHOLE_DIGITS = 20  # NUMERIC(38, 18)
+_MONEY = Money()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A number below the first is seconds, below the second milliseconds, below the third microseconds: each
 # reading leads to the years 1973 to 5138 only.
@@ -61,15 +63,10 @@ def exact_number(value: object) -> Decimal:
         raise BadCell("is not a number", value) from None
     if not number.is_finite():
         raise BadCell("is not a finite number", value)
-    if not number:
-        return ZERO
-    _, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)  # finite
-    surplus = -MONEY_DECIMALS - exponent
-    if number.adjusted() >= _WHOLE_DIGITS or (surplus > 0 and any(digits[-surplus:])):
-        problem = f"does not fit {_WHOLE_DIGITS} digits before and {MONEY_DECIMALS} after the point"
-        raise BadCell(problem, value)
-    return number
+    try:
+        return _MONEY.accept(number) or ZERO
+    except InvalidValue as refusal:
+        raise BadCell(refusal.explanation, value) from None
 
 
 def point_in_time(value: object) -> datetime:
