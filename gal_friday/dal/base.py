@@ -4,27 +4,24 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    ScalarResult,
-    Select,
-    Table,
-    Update,
-    and_,
-    exists,
-    func,
-    inspect,
-    literal_column,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, ScalarResult, Select, Table, Update, exists, func, inspect, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gal_friday.dal.criteria import Criterion, Ordering, beyond, checked, clauses_of, direction, ordering
+from gal_friday.dal.criteria import (
+    Criterion,
+    Ordering,
+    beyond,
+    checked,
+    checked_key,
+    checked_limit,
+    clauses_of,
+    direction,
+    ordering,
+)
 from gal_friday.dal.error_translation import translate_orm_errors
 from gal_friday.dal.models import Base
+from gal_friday.dal.upserts import given_values, statements_of, upsert, was_inserted
 from gal_friday.errors import Ambiguous, InvalidFilter, InvalidValue, NotFound
 
 M = TypeVar("M", bound=Base)
@@ -79,7 +76,7 @@ class BaseRepository(Generic[M]):
 
     async def get(self, key: Any) -> M | None:
         """The row with this primary key (a tuple where it has several columns), or None."""
-        return await self._session.get(self.model, key)
+        return await self._session.get(self.model, checked_key(self.model, key))
 
     async def one(self, key: Any) -> M:
         """The row with this primary key. Raises NotFound."""
@@ -103,6 +100,8 @@ class BaseRepository(Generic[M]):
 
     async def delete(self, entity: M) -> None:
         """Remove a row. Raises InvalidReference while others refer to it, StaleWrite if it changed."""
+        if inspect(entity).key is None:
+            raise InvalidValue("never stored", entity=repr(entity))
         await self._session.delete(entity)
         await self._flush()
 
@@ -114,7 +113,9 @@ class BaseRepository(Generic[M]):
     ) -> Sequence[M]:
         """Rows that meet all *criteria*, ordered by *order_by* and then by primary key."""
         statement = self._select(*criteria, order_by=order_by)
-        return (await self._session.scalars(statement.limit(limit) if limit is not None else statement)).all()
+        if limit is not None:
+            statement = statement.limit(checked_limit(limit))
+        return (await self._session.scalars(statement)).all()
 
     async def find_one_by(self, *criteria: Criterion) -> M | None:
         """The one row that meets all *criteria*, or None. Raises Ambiguous when there are more."""
@@ -146,7 +147,7 @@ class BaseRepository(Generic[M]):
         repeat nor hide others. Raises InvalidFilter for a nullable ordering, mixed directions or a cursor of
         another ordering.
         """
-        if limit < 1:
+        if checked_limit(limit) < 1:
             raise InvalidFilter("a page has at least one row", limit=limit)
         directions = ordering(self.model, order_by)
         nullable = [item.attribute for item in directions if getattr(item.column, "nullable", False)]
@@ -214,16 +215,13 @@ class BaseRepository(Generic[M]):
             direction(self.model, item).column.name for item in conflict or inspect(self.model).primary_key
         ]
         overwrite = None if update is None else [direction(self.model, item).column.name for item in update]
-        by_shape: dict[tuple[str, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
-        for entity in entities:
-            values = given_values(entity)
-            by_shape.setdefault(tuple(values), {})[tuple(values.get(name) for name in key)] = values
         inserted = updated = total = 0
-        for shape, rows in by_shape.items():
-            default = [name for name in shape if name not in {*key, "id", "created_at", "row_version"}]
-            statement = _upsert(table, key, default if overwrite is None else overwrite, may_replace)
-            returning = statement.returning(_was_inserted(table, key))
-            flags = (await self._session.scalars(returning, list(rows.values()))).all()
+        dialect = self._session.get_bind().dialect
+        for columns, rows in statements_of(table, key, entities, dialect):
+            default = [name for name in columns if name not in {*key, "id", "created_at", "row_version"}]
+            statement = upsert(table, key, default if overwrite is None else overwrite, may_replace)
+            returning = statement.returning(was_inserted(table, key))
+            flags = (await self._session.scalars(returning, rows)).all()
             inserted += sum(flags)
             updated += len(flags) - sum(flags)
             total += len(rows)
@@ -254,43 +252,3 @@ class BaseRepository(Generic[M]):
     async def _flush(self) -> None:
         with translate_orm_errors():
             await self._session.flush()
-
-
-def _upsert(
-    table: Table,
-    key: Sequence[str],
-    overwrite: Sequence[str],
-    may_replace: Callable[[Insert], ColumnElement[bool]] | None,
-) -> Insert:
-    statement = insert(table)
-    if not overwrite:
-        return statement.on_conflict_do_nothing(index_elements=key)
-    excluded = statement.excluded
-    changed = or_(*(table.c[name].is_distinct_from(excluded[name]) for name in overwrite))
-    return statement.on_conflict_do_update(
-        index_elements=key,
-        set_={name: excluded[name] for name in overwrite},
-        where=changed if may_replace is None else and_(changed, may_replace(statement)),
-    )
-
-
-def _was_inserted(table: Table, key: Sequence[str]) -> ColumnElement[bool]:
-    """Whether a row returned by an upsert is new; PostgreSQL only says so from version 18 on."""
-    if not table.dialect_options["postgresql"]["partition_by"]:
-        return literal_column("(xmax = 0)", Boolean)
-    # A partitioned table has no system columns; but a statement does not see the rows it inserts itself.
-    before = table.alias("before")
-    # By name, as SQLAlchemy would list the table of an INSERT once more in the subquery's FROM.
-    same = (before.c[name] == literal_column(str(table.c[name])) for name in key)
-    return ~exists().select_from(before).where(*same)
-
-
-def given_values(entity: Base) -> dict[str, Any]:
-    """Column values set on *entity*, by column name."""
-    mapper = inspect(type(entity))
-    return {
-        column.name: entity.__dict__[attribute.key]
-        for attribute in mapper.column_attrs
-        for column in attribute.columns
-        if attribute.key in entity.__dict__ and column.computed is None
-    }

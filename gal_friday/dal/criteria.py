@@ -3,10 +3,11 @@
 A typo must be an error, not a filter that matches everything.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, cast
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     ClauseElement,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     FromClause,
     SelectBase,
     and_,
+    func,
     inspect,
     tuple_,
 )
@@ -24,10 +26,20 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
 from gal_friday.dal.models import Base
-from gal_friday.errors import InvalidFilter
+from gal_friday.errors import InvalidFilter, InvalidValue
 
 Criterion = ColumnElement[bool] | QueryableAttribute[bool]
 Ordering = ColumnElement[Any] | QueryableAttribute[Any]
+
+
+class Whichever(Enum):
+    """The type of ANY."""
+
+    ANY = "any"
+
+
+#: Narrows nothing down, where None asks for rows whose column is empty.
+ANY: Final = Whichever.ANY
 
 
 def checked(model: type[Base], criteria: Sequence[object]) -> list[ColumnElement[bool]]:
@@ -67,9 +79,36 @@ def _tables_of(clause: ClauseElement) -> Iterator[FromClause]:
         remaining.extend(element.get_children())
 
 
+def checked_key(model: type[Base], key: Any) -> Any:
+    """*key* as it is. Raises InvalidValue unless it has a value for each column of the primary key."""
+    columns = [column.name for column in inspect(model).primary_key]
+    values = key if isinstance(key, tuple) else (key,)
+    if (
+        len(values) != len(columns)
+        or not all(isinstance(value, Hashable) for value in values)
+        or None in values
+    ):
+        raise InvalidValue(
+            "a key has a value for each of its columns", table=model.__tablename__, columns=columns, key=key
+        )
+    return key
+
+
+def checked_limit(limit: Any) -> int:
+    """*limit* as it is. Raises InvalidFilter for what is no number of rows."""
+    if type(limit) is not int or limit < 0:
+        raise InvalidFilter("not a number of rows", limit=limit)
+    return limit
+
+
 def given(*pairs: tuple[QueryableAttribute[Any], object]) -> list[ColumnElement[bool]]:
     """`column == value` for each pair whose value is not None."""
     return [column == value for column, value in pairs if value is not None]
+
+
+def unless_any(column: QueryableAttribute[Any], value: object) -> list[ColumnElement[bool]]:
+    """`column == value`, where None is a value like others; nothing for ANY."""
+    return [] if value is ANY else [column == value]
 
 
 def within(
@@ -80,6 +119,17 @@ def within(
         *([] if start is None else [column >= start]),
         *([] if end is None else [column < end]),
     ]
+
+
+def recent(column: QueryableAttribute[Any], hours: Any) -> ColumnElement[bool]:
+    """*column* within the last *hours* by the server's clock. Raises InvalidFilter for what is no time."""
+    try:
+        span = timedelta(hours=hours)
+    except (TypeError, ValueError, OverflowError) as problem:
+        raise InvalidFilter(f"not a number of hours: {problem}", hours=hours) from None
+    if span < timedelta(0):
+        raise InvalidFilter("hours are counted back from now", hours=hours)
+    return column > func.now() - span
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +182,14 @@ def beyond(directions: Sequence[Direction], cursor: Sequence[Any]) -> ColumnElem
 
 
 def direction(model: type[Base], item: object) -> Direction:
-    """A column of *model* or its `.desc()`, as a direction. Raises InvalidFilter for anything else."""
+    """A column of *model*, its `.asc()` or `.desc()`, as a direction. Raises InvalidFilter for others."""
     element: Any = item.__clause_element__() if isinstance(item, QueryableAttribute) else item
     descending = False
-    if isinstance(element, UnaryExpression):
+    if isinstance(element, UnaryExpression) and element.modifier in (operators.asc_op, operators.desc_op):
         descending = element.modifier is operators.desc_op
         element = element.element
-    column = model.__table__.columns.get(getattr(element, "name", ""))
-    if column is None or getattr(element, "table", None) is not model.__table__:
+    column = model.__table__.columns.get(element.name) if isinstance(element, ColumnClause) else None
+    if column is None or element.table is not model.__table__:
         raise InvalidFilter(
             "give a column of the table, such as Order.created_at or Order.created_at.desc()",
             table=model.__tablename__,

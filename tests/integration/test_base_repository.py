@@ -3,13 +3,14 @@
 import tracemalloc
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import desc, func, inspect, text
 from sqlalchemy.exc import InvalidRequestError
 
 from gal_friday.dal.base import UpsertCounts
-from gal_friday.dal.models import Order, OrderStatus, Side, Strategy, Trade
+from gal_friday.dal.models import Order, OrderStatus, PortfolioSnapshot, Side, Strategy, Trade, new_id
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import (
@@ -21,7 +22,17 @@ from gal_friday.errors import (
     InvalidValue,
     NotFound,
 )
-from tests.factories import NOON, a_candle, a_closed_trade, a_log, a_strategy, an_order
+from tests.factories import (
+    NOON,
+    a_candle,
+    a_closed_trade,
+    a_log,
+    a_risk_limit,
+    a_series_point,
+    a_snapshot,
+    a_strategy,
+    an_order,
+)
 
 
 async def orders_of(uow: UnitOfWork, count: int) -> tuple[Strategy, list[Order]]:
@@ -71,6 +82,30 @@ async def test_an_update_raises_the_version_and_is_read_back(uow: UnitOfWork) ->
 async def test_what_was_never_stored_cannot_be_updated(uow: UnitOfWork) -> None:
     with pytest.raises(InvalidValue, match="use add"):
         await uow.orders.update(an_order(a_strategy()))
+
+
+async def test_what_was_never_stored_cannot_be_deleted(uow: UnitOfWork) -> None:
+    strategy, _ = await orders_of(uow, 0)
+    pending = an_order(strategy)
+    with pytest.raises(InvalidValue, match="never stored"):
+        await uow.orders.delete(pending)
+    uow.session.add(pending)
+    with pytest.raises(InvalidValue, match="never stored"):
+        await uow.orders.delete(pending)
+
+
+@pytest.mark.parametrize("key", [None, (), ("kraken", None), ("kraken",), "kraken", ("kraken", []), {}])
+async def test_a_key_with_a_part_missing_is_refused(uow: UnitOfWork, key: object) -> None:
+    with pytest.raises(InvalidValue, match="each of its columns"):
+        await uow.instruments.get(key)
+    with pytest.raises(InvalidValue):
+        await uow.instruments.one(key)
+
+
+async def test_an_empty_key_is_refused(uow: UnitOfWork) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        await uow.orders.get(None)
+    assert caught.value.facts == {"table": "orders", "columns": ["id"], "key": None}
 
 
 async def test_a_deleted_row_is_gone(uow: UnitOfWork) -> None:
@@ -132,6 +167,49 @@ async def test_finding_filters_orders_and_limits(uow: UnitOfWork) -> None:
     assert not await uow.orders.exists(mine, Order.status == OrderStatus.FILLED)
     with pytest.raises(Ambiguous):
         await uow.orders.find_one_by(mine)
+
+
+@pytest.mark.parametrize("limit", ["a", -1, 1.5, True, Decimal(1)])
+async def test_a_limit_is_a_number_of_rows(uow: UnitOfWork, limit: int) -> None:
+    with pytest.raises(InvalidFilter):
+        await uow.orders.find_all(limit=limit)
+    with pytest.raises(InvalidFilter):
+        await uow.orders.page(limit=limit)
+
+
+async def test_no_rows_may_be_asked_for(uow: UnitOfWork) -> None:
+    await orders_of(uow, 1)
+    assert await uow.orders.find_all(limit=0) == []
+
+
+@pytest.mark.parametrize(
+    "order_by",
+    [
+        -Order.quantity,
+        Order.created_at.desc().nulls_last(),
+        Order.created_at.nulls_first(),
+        Order.quantity.desc().asc(),
+        Order.status.collate("C"),
+        Order.quantity + 1,
+        Order.created_at.label("created_at"),
+        func.lower(Order.exchange),
+        Strategy.created_at,
+        text("created_at"),
+        "created_at",
+        desc("created_at"),
+        None,
+        1,
+    ],
+    ids=str,
+)
+async def test_rows_are_ordered_by_plain_columns_only(uow: UnitOfWork, order_by: object) -> None:
+    with pytest.raises(InvalidFilter, match="a column of the table"):
+        await uow.orders.find_all(order_by=[order_by])  # type: ignore[list-item]  # on purpose
+
+
+async def test_ascending_can_be_said(uow: UnitOfWork) -> None:
+    _, orders = await orders_of(uow, 3)
+    assert await uow.orders.find_all(order_by=Order.id.asc()) == orders
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -196,6 +274,55 @@ async def test_of_two_rows_with_one_key_in_an_upsert_the_last_counts(uow: UnitOf
     assert await uow.market_data.upsert_many([first, last]) == UpsertCounts(1, 0, 0)
     (stored,) = await uow.market_data.find_all()
     assert stored.volume == last.volume
+
+
+async def test_in_an_upsert_the_last_row_counts_whatever_columns_it_gives(uow: UnitOfWork) -> None:
+    kinds: tuple[dict[str, Any], ...] = ({}, {"max_leverage": Decimal(2)}, {"account_id": "default"})
+    for first in kinds:
+        for last in kinds:
+            given = enumerate([last, first, last, first, last])
+            limits = [a_risk_limit(max_open_positions=number, **columns) for number, columns in given]
+            counts = await uow.risk_limits.upsert_many(limits)
+            assert counts.inserted + counts.updated + counts.unchanged == 1
+            uow.session.expunge_all()
+            (stored,) = await uow.risk_limits.find_all()
+            assert stored.max_open_positions == 4
+
+
+async def test_a_key_the_server_would_fill_in_is_a_key_like_any_other(uow: UnitOfWork) -> None:
+    series = new_id()
+    points = [
+        a_series_point(series_hash=series, fields={"x": 1}),
+        a_series_point(series_hash=series, fields={"x": 2}, nanosecond=0),
+        a_series_point(series_hash=series, fields={"x": 3}),
+    ]
+    assert await uow.series_points.upsert_many(points) == UpsertCounts(1, 0, 0)
+    (stored,) = await uow.series_points.find_all()
+    assert stored.fields == {"x": 3}
+
+
+async def test_rows_whose_key_is_empty_are_the_same_where_the_database_says_so(uow: UnitOfWork) -> None:
+    strategy = await uow.strategies.add(a_strategy())
+    found = [an_order(strategy, origin="EXTERNAL", client_order_id=None) for _ in range(2)]
+    client_order = [Order.account_id, Order.exchange, Order.client_order_id]
+    assert await uow.orders.upsert_many(found, conflict=client_order) == UpsertCounts(2, 0, 0)
+    snapshots = [a_snapshot(), a_snapshot(strategy_id=None, total_equity=Decimal(1))]
+    one_per_instant = [
+        PortfolioSnapshot.account_id,
+        PortfolioSnapshot.strategy_id,
+        PortfolioSnapshot.snapshot_timestamp,
+    ]
+    assert await uow.snapshots.upsert_many(snapshots, conflict=one_per_instant) == UpsertCounts(1, 0, 0)
+    (stored,) = await uow.snapshots.find_all()
+    assert stored.total_equity == Decimal(1)
+
+
+async def test_a_row_whose_key_cannot_be_stored_is_refused_by_an_upsert(uow: UnitOfWork) -> None:
+    unfit: object
+    for unfit in ([], 5, "x" * 33):
+        with pytest.raises(InvalidValue) as caught:
+            await uow.market_data.upsert_many([a_candle(), a_candle(exchange=unfit)])
+        assert (caught.value.facts["table"], caught.value.facts["column"]) == ("market_data", "exchange")
 
 
 async def test_relationships_do_not_query_behind_ones_back(uow: UnitOfWork) -> None:

@@ -95,6 +95,27 @@ async def test_of_a_live_and_a_final_candle_stored_together_the_final_one_stands
     assert closes(await uow.market_data.get_latest_candles(*SERIES)) == [102]
 
 
+async def test_of_candles_that_give_different_columns_the_last_one_counts(uow: UnitOfWork) -> None:
+    plain = [a_candle(close=Decimal(close)) for close in (101, 102)]
+    with_vwap = [a_candle(close=Decimal(close), vwap=Decimal(99)) for close in (103, 104)]
+    await uow.market_data.store_candles([*plain, *with_vwap, a_candle(close=Decimal(105))])
+    assert closes(await uow.market_data.get_latest_candles(*SERIES)) == [105]
+    uow.session.expunge_all()
+    await uow.market_data.store_candles([with_vwap[0], plain[0], with_vwap[1]])
+    assert closes(await uow.market_data.get_latest_candles(*SERIES)) == [104]
+
+
+async def test_the_same_candles_stored_at_once_in_any_order_do_not_deadlock(database: Database) -> None:
+    times = [NOON + number * MINUTE for number in range(3_000)]
+
+    async def store(number: int) -> None:
+        candles = [a_candle(timestamp=time, volume=Decimal(number)) for time in times]
+        await database.market_data.store_candles(candles[:: -1 if number % 2 else 1])
+
+    await at_once(store, 6)
+    assert await database.market_data.count() == 3_000
+
+
 async def test_a_crossed_candle_is_refused_and_so_are_those_with_it(uow: UnitOfWork) -> None:
     crossed = a_candle(timestamp=NOON + MINUTE, high=Decimal(1))
     with pytest.raises(ConstraintViolated):

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from gal_friday.dal.models import Account, Fill, Order, OrderStatus, new_id
+from gal_friday.dal.models import Account, Fill, Order, OrderOrigin, OrderStatus, new_id
 from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -14,6 +14,7 @@ from gal_friday.errors import (
     AlreadyExists,
     Ambiguous,
     IllegalTransition,
+    InvalidFilter,
     InvalidReference,
     InvalidValue,
     NotFound,
@@ -109,6 +110,11 @@ async def test_recent_orders_are_counted_back_from_the_servers_clock(uow: UnitOf
     await uow.orders.add(an_order(strategy, created_at=fresh.created_at - timedelta(hours=25)))
     assert await uow.orders.get_recent_orders() == [fresh]
     assert len(await uow.orders.get_recent_orders(hours=26)) == 2
+    assert await uow.orders.get_recent_orders(hours=0) == []
+    hours: object
+    for hours in ("a", None, -1, float("nan"), 10**12):
+        with pytest.raises(InvalidFilter):
+            await uow.orders.get_recent_orders(hours=hours)  # type: ignore[arg-type]  # on purpose
 
 
 async def test_orders_by_status_come_oldest_first_and_as_many_as_asked_for(uow: UnitOfWork) -> None:
@@ -165,7 +171,8 @@ async def test_every_status_leads_where_the_table_says_and_nowhere_else(
 ) -> None:
     strategy = await uow.strategies.add(a_strategy())
     for target in OrderStatus:
-        order = await uow.orders.add(an_order(strategy, status=source))
+        filled = {"filled_quantity": Decimal(2), "cost": Decimal(4)}
+        order = await uow.orders.add(an_order(strategy, status=source, **filled))
         if target is source or target in ORDER_TRANSITIONS[source]:
             assert (await uow.orders.transition(order.id, target)).status is target
         else:
@@ -189,9 +196,75 @@ async def test_a_fill_that_crossed_with_the_cancel_completes_the_order(uow: Unit
 
 
 async def test_what_was_filled_stays_filled(uow: UnitOfWork, order: Order) -> None:
-    await uow.orders.transition(order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal(1))
+    await uow.orders.transition(
+        order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal(1), cost=Decimal(2)
+    )
     with pytest.raises(IllegalTransition):
-        await uow.orders.transition(order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal("0.5"))
+        await uow.orders.transition(
+            order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal("0.5"), cost=Decimal(1)
+        )
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED, OrderStatus.CANCELED])
+async def test_more_filled_needs_its_price(uow: UnitOfWork, order: Order, status: OrderStatus) -> None:
+    half = Decimal("0.5")
+    for move in (uow.orders.transition, uow.orders.update_order_status):
+        with pytest.raises(InvalidValue, match="give cost or average_fill_price with filled_quantity"):
+            await move(order.id, status, filled_quantity=half)
+    await uow.orders.transition(
+        order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=half, cost=Decimal(50)
+    )
+    for move in (uow.orders.transition, uow.orders.update_order_status):
+        with pytest.raises(InvalidValue):
+            await move(order.id, status, filled_quantity=Decimal(2))
+
+    assert not uow.session.is_modified(order)
+    await uow.orders.update_order_status(order.id, OrderStatus.CANCELED, half)  # no more than was known
+    assert (order.filled_quantity, order.cost, order.average_fill_price) == (half, Decimal(50), Decimal(100))
+
+
+async def test_nothing_filled_has_no_price(uow: UnitOfWork, order: Order) -> None:
+    with pytest.raises(InvalidValue, match="give filled_quantity with cost"):
+        await uow.orders.transition(order.id, OrderStatus.NEW, cost=Decimal(5))
+    for nothing in (None, Decimal(0)):
+        with pytest.raises(InvalidValue, match="give filled_quantity with average_fill_price"):
+            await uow.orders.update_order_status(order.id, OrderStatus.NEW, nothing, Decimal(100))
+    await uow.orders.update_order_status(order.id, OrderStatus.NEW, Decimal(0), Decimal(0))
+    assert (order.status, order.cost, order.average_fill_price) == (OrderStatus.NEW, Decimal(0), None)
+
+
+@pytest.mark.parametrize("before", [OrderStatus.PENDING_NEW, OrderStatus.NEW, OrderStatus.CANCELED])
+async def test_an_order_of_ours_is_filled_once_its_quantity_is(
+    uow: UnitOfWork, order: Order, before: OrderStatus
+) -> None:
+    if before is not order.status:
+        await uow.orders.transition(order.id, before)
+    with pytest.raises(IllegalTransition) as caught:
+        await uow.orders.transition(order.id, OrderStatus.FILLED)
+    assert caught.value.facts["quantity"] == Decimal(2)
+    almost = Decimal("1.999999999999999999")
+    with pytest.raises(IllegalTransition):
+        await uow.orders.transition(order.id, OrderStatus.FILLED, filled_quantity=almost, cost=Decimal(4))
+    assert not uow.session.is_modified(order)
+
+    await uow.orders.transition(order.id, OrderStatus.FILLED, filled_quantity=Decimal("2.1"), cost=Decimal(4))
+    assert (order.status, order.overfilled) == (OrderStatus.FILLED, True)
+
+
+async def test_an_order_by_cost_is_filled_once_anything_is(uow: UnitOfWork) -> None:
+    strategy = await uow.strategies.add(a_strategy())
+    order = await uow.orders.add(an_order(strategy, quantity=None, quote_quantity=Decimal(100)))
+    with pytest.raises(IllegalTransition):
+        await uow.orders.transition(order.id, OrderStatus.FILLED)
+    await uow.orders.update_order_status(order.id, OrderStatus.FILLED, Decimal("0.002"), Decimal(50_000))
+    assert (order.status, order.cost) == (OrderStatus.FILLED, Decimal(100))
+
+
+async def test_of_an_order_found_at_the_exchange_its_word_is_taken(uow: UnitOfWork) -> None:
+    strategy = await uow.strategies.add(a_strategy())
+    order = await uow.orders.add(an_order(strategy, origin=OrderOrigin.EXTERNAL))
+    await uow.orders.update_order_status(order.id, OrderStatus.FILLED)
+    assert (order.status, order.filled_quantity) == (OrderStatus.FILLED, Decimal(0))
 
 
 @pytest.mark.parametrize("number", [1.5, Decimal("NaN"), Decimal("1E-19"), Decimal("1E+30"), "1"])
@@ -227,11 +300,11 @@ async def test_of_two_who_read_an_order_only_the_first_to_write_may(database: Da
     order = await database.orders.add(an_order(strategy))
     async with database.transaction() as uow:
         as_read = await uow.orders.one(order.id)
-        await database.orders.transition(order.id, OrderStatus.FILLED)
+        await database.orders.transition(order.id, OrderStatus.CANCELED)
         with pytest.raises(StaleWrite):
             await uow.orders.transition(as_read.id, OrderStatus.PENDING_CANCEL)
         await uow.session.rollback()
-    assert (await database.orders.one(order.id)).status is OrderStatus.FILLED
+    assert (await database.orders.one(order.id)).status is OrderStatus.CANCELED
 
 
 async def test_orders_by_signal_and_history_of_an_order(uow: UnitOfWork, order: Order) -> None:
@@ -257,6 +330,20 @@ async def test_a_fill_is_stored_once_however_often_it_is_reported(uow: UnitOfWor
     identity = (stored.exchange, stored.trading_pair, stored.exchange_order_id, "T1")
     assert await uow.fills.get_by_identity(*identity) is stored
     assert await uow.fills.get_by_identity(*identity, account_id=BOT_B) is None
+
+
+async def test_a_fill_that_clashes_with_another_by_its_id_is_not_taken_for_stored(
+    uow: UnitOfWork, order: Order
+) -> None:
+    stored = await uow.fills.add(a_fill(order))
+    with pytest.raises(AlreadyExists) as caught:
+        async with uow.savepoint():
+            await uow.fills.add_once(a_fill(order, id=stored.id))
+    assert caught.value.facts["constraint"] == "pk_fills"
+    waiting = await uow.unmatched_fills.add(an_unmatched_fill())
+    with pytest.raises(AlreadyExists):
+        async with uow.savepoint():
+            await uow.unmatched_fills.add_once(an_unmatched_fill(id=waiting.id))
 
 
 async def test_of_eight_that_report_a_fill_at_once_one_stores_it(database: Database) -> None:

@@ -2,9 +2,11 @@
 
 import random
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
+from gal_friday.dal.criteria import ANY
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     Account,
@@ -61,8 +63,14 @@ async def test_the_position_of_a_pair_is_ambiguous_where_several_hold_it(uow: Un
     with pytest.raises(Ambiguous):
         await uow.positions.get_position_by_pair("BTC/USD", exchange="kraken")
     assert await uow.positions.get_position_by_pair("BTC/USD", exchange="binance") is at_binance
-    named = {"exchange": "kraken", "strategy_id": strategy.strategy_id}
-    assert await uow.positions.get_position_by_pair("BTC/USD", **named) is of_strategy
+    at_kraken = partial(uow.positions.get_position_by_pair, "BTC/USD", exchange="kraken")
+    assert await at_kraken(strategy_id=strategy.strategy_id) is of_strategy
+    assert await at_kraken(strategy_id=None) is of_nobody
+    assert await uow.positions.get_active_positions(strategy_id=None) == [of_nobody]
+    assert len(await uow.positions.get_active_positions(strategy_id=ANY)) == 3
+    await uow.positions.close_position(of_strategy.id)
+    assert await at_kraken(strategy_id=strategy.strategy_id) is None
+    assert await at_kraken() is of_nobody
     assert await uow.positions.get_position_by_pair("BTC/USD", account_id=BOT_B) is None
 
 

@@ -20,6 +20,7 @@ from gal_friday.dal.repositories.signal_repository import SIGNAL_TRANSITIONS
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import (
+    AlreadyExists,
     Ambiguous,
     ConstraintViolated,
     IllegalTransition,
@@ -203,6 +204,19 @@ async def test_another_account_may_take_the_same_signal(uow: UnitOfWork, strateg
     assert await uow.signals.claim(a_signal(strategy, fingerprint=fingerprint)) is not None
     theirs = a_signal(strategy, fingerprint=fingerprint, account_id=BOT_B)
     assert await uow.signals.claim(theirs) is not None
+
+
+async def test_a_signal_that_clashes_with_another_by_its_id_is_not_taken_for_claimed(uow: UnitOfWork) -> None:
+    strategy = await uow.strategies.add(a_strategy())
+    claimed = await uow.signals.add(a_signal(strategy))
+    with pytest.raises(AlreadyExists) as caught:
+        async with uow.savepoint():
+            await uow.signals.claim(a_signal(strategy, id=claimed.id))
+    assert caught.value.facts["constraint"] == "pk_signals"
+    entry = await uow.signal_log.record(a_signal_log())
+    with pytest.raises(AlreadyExists):
+        async with uow.savepoint():
+            await uow.signal_log.record(a_signal_log(id=entry.id))
 
 
 async def test_of_eight_that_claim_a_signal_at_once_one_has_it(database: Database) -> None:

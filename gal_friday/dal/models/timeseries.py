@@ -108,6 +108,7 @@ class SeriesPoint(Recorded, Base):
     nanosecond: Mapped[int] = mapped_column(
         primary_key=True,
         autoincrement=False,
+        default=0,  # known before it is sent, as part of a key that rows are told apart by
         server_default=text("0"),
         comment="Nanoseconds beyond that microsecond, so that no two points fall together",
     )

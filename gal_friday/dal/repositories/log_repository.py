@@ -1,13 +1,11 @@
 """System logs."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func
-
 from gal_friday.dal.base import BaseRepository, Page
-from gal_friday.dal.criteria import given, within
+from gal_friday.dal.criteria import given, recent, within
 from gal_friday.dal.models.enums import Severity
 from gal_friday.dal.models.system import Log
 from gal_friday.errors import InvalidFilter
@@ -52,7 +50,7 @@ class LogRepository(BaseRepository[Log]):
         """The last *limit* errors logged within *hours* by the server's clock, newest first."""
         return await self.find_all(
             Log.log_level.in_((Severity.ERROR, Severity.CRITICAL)),
-            Log.log_timestamp > func.now() - timedelta(hours=hours),
+            recent(Log.log_timestamp, hours),
             order_by=Log.log_timestamp.desc(),
             limit=limit,
         )

@@ -1,21 +1,19 @@
 """Orders."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
-
 from gal_friday.dal.base import BaseRepository
-from gal_friday.dal.criteria import given
-from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderStatus
+from gal_friday.dal.criteria import given, recent
+from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderOrigin, OrderStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
 from gal_friday.dal.models.orders import Order
 from gal_friday.dal.models.types import Cost, Money
-from gal_friday.errors import IllegalTransition
+from gal_friday.errors import IllegalTransition, InvalidValue
 from gal_friday.money import average_price_rounded, exact
 
 _MONEY = Money()
@@ -60,7 +58,7 @@ class OrderRepository(BaseRepository[Order]):
         """Orders stored within the last *hours* by the server's clock, newest first."""
         return await self.find_all(
             Order.account_id == account_id,
-            Order.created_at > func.now() - timedelta(hours=hours),
+            recent(Order.created_at, hours),
             order_by=Order.created_at.desc(),
         )
 
@@ -109,7 +107,8 @@ class OrderRepository(BaseRepository[Order]):
     ) -> Order:
         """Move the order on to *status*, with what was filled so far where given.
 
-        Where the exact cost is known, `transition` takes it. Raises as `transition` does.
+        *average_fill_price* is that of all fills: more filled needs it. Where the exact cost is known,
+        `transition` takes it. Raises as `transition` does.
         """
         cost = None
         if average_fill_price is not None:
@@ -117,6 +116,13 @@ class OrderRepository(BaseRepository[Order]):
                 filled_quantity = (await self.one(order_id)).filled_quantity
             with exact():
                 cost = _MONEY.accept(filled_quantity) * _MONEY.accept(average_fill_price)
+            if average_fill_price and not filled_quantity:
+                raise InvalidValue(
+                    "nothing filled has no price; give filled_quantity with average_fill_price",
+                    order=order_id,
+                    filled_quantity=filled_quantity,
+                    average_fill_price=average_fill_price,
+                )
         return await self.transition(order_id, status, filled_quantity=filled_quantity, cost=cost)
 
     async def transition(
@@ -133,10 +139,13 @@ class OrderRepository(BaseRepository[Order]):
         """Move the order on to *status*, as of *at* (default: now), with the other facts given.
 
         *filled_quantity* is in base units and *cost* the exact sum of price × quantity of all its fills; the
-        average price follows from them. A status the order has already changes nothing but those.
+        average price follows from them, and more filled needs both. A status the order has already changes
+        nothing but those. An order of ours is FILLED once its quantity is; of an EXTERNAL one we know only
+        what the exchange says.
 
         Raises NotFound, InvalidValue, StaleWrite where someone else changed the order since it was read, and
-        IllegalTransition where ORDER_TRANSITIONS knows no such step or fewer units are filled than before.
+        IllegalTransition where ORDER_TRANSITIONS knows no such step, fewer units are filled than before, or
+        too few to be FILLED.
         """
         order = await self.one(order_id)
         allowed = ORDER_TRANSITIONS[order.status]
@@ -151,6 +160,8 @@ class OrderRepository(BaseRepository[Order]):
             if moment is not None and getattr(order, moment) is None:
                 changes[moment] = at or datetime.now(UTC)
         changes |= _filled(order, filled_quantity, cost)
+        if status == OrderStatus.FILLED and status != order.status:
+            _check_complete(order, changes["filled_quantity"])
         for name, value in changes.items():
             if value is not None:
                 setattr(order, name, value)
@@ -168,6 +179,32 @@ def _filled(order: Order, filled_quantity: Decimal | None, cost: Decimal | None)
             target=str(filled),
         )
     if cost is None:
+        if filled > order.filled_quantity:
+            raise InvalidValue(
+                "what was filled has a price; give cost or average_fill_price with filled_quantity",
+                order=order.id,
+                filled_quantity=filled,
+                filled_before=order.filled_quantity,
+            )
         return {"filled_quantity": filled_quantity}
-    average = average_price_rounded(_COST.accept(cost), filled) if filled else None
+    if _COST.accept(cost) and not filled:
+        raise InvalidValue(
+            "nothing filled costs nothing; give filled_quantity with cost", order=order.id, cost=cost
+        )
+    average = average_price_rounded(cost, filled) if filled else None
     return {"filled_quantity": filled_quantity, "cost": cost, "average_fill_price": average}
+
+
+def _check_complete(order: Order, filled_quantity: Decimal | None) -> None:
+    """Raise IllegalTransition where an order of ours would be FILLED with less than its quantity."""
+    filled = order.filled_quantity if filled_quantity is None else filled_quantity
+    complete = filled > 0 if order.quantity is None else filled >= order.quantity
+    if order.origin != OrderOrigin.EXTERNAL and not complete:
+        raise IllegalTransition(
+            "an order is FILLED once its quantity is",
+            order=order.id,
+            source=str(order.status),
+            target=str(OrderStatus.FILLED),
+            quantity=order.quantity,
+            filled_quantity=filled,
+        )

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import joinedload
 
 from gal_friday.dal.base import BaseRepository
-from gal_friday.dal.criteria import given
+from gal_friday.dal.criteria import ANY, Whichever, given, unless_any
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.positions import Position, PositionMark
 from gal_friday.dal.repositories.position_mark_repository import PositionMarkRepository
@@ -33,13 +33,13 @@ class PositionRepository(BaseRepository[Position]):
     model = Position
 
     async def get_active_positions(
-        self, *, strategy_id: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
+        self, *, strategy_id: str | Whichever | None = ANY, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[Position]:
-        """Open positions with their `mark` loaded, newest first."""
+        """Open positions with their `mark` loaded, newest first; those of no strategy for None."""
         statement = self._select(
             Position.account_id == account_id,
             Position.closed_at.is_(None),
-            *given((Position.strategy_id, strategy_id)),
+            *unless_any(Position.strategy_id, strategy_id),
             order_by=Position.opened_at.desc(),
         )
         return (await self._session.scalars(statement.options(joinedload(Position.mark)))).all()
@@ -49,18 +49,20 @@ class PositionRepository(BaseRepository[Position]):
         trading_pair: str,
         *,
         exchange: str | None = None,
-        strategy_id: str | None = None,
+        strategy_id: str | Whichever | None = ANY,
         account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> Position | None:
         """The open position in *trading_pair* with its `mark` loaded, or None.
 
+        That of no strategy is found with None as *strategy_id*, which is ANY unless given.
         Raises Ambiguous where several exchanges or strategies hold the pair and none is named.
         """
         statement = self._select(
             Position.account_id == account_id,
             Position.trading_pair == trading_pair,
             Position.closed_at.is_(None),
-            *given((Position.exchange, exchange), (Position.strategy_id, strategy_id)),
+            *given((Position.exchange, exchange)),
+            *unless_any(Position.strategy_id, strategy_id),
         )
         found = (await self._session.scalars(statement.options(joinedload(Position.mark)).limit(2))).all()
         if len(found) > 1:

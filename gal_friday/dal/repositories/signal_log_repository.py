@@ -5,11 +5,12 @@ from datetime import datetime
 
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository, given_values
+from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import ProcessingStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.portfolio import SignalLog
+from gal_friday.dal.upserts import given_values
 
 
 class SignalLogRepository(BaseRepository[SignalLog]):

@@ -1,15 +1,13 @@
 """Signals and what became of them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
-
 from gal_friday.dal.base import BaseRepository
-from gal_friday.dal.criteria import given
+from gal_friday.dal.criteria import given, recent
 from gal_friday.dal.models.enums import SignalStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.signals import Signal
@@ -129,7 +127,7 @@ class SignalRepository(BaseRepository[Signal]):
         """Signals stored within the last *hours* by the server's clock, newest first."""
         return await self.find_all(
             Signal.account_id == account_id,
-            Signal.created_at > func.now() - timedelta(hours=hours),
+            recent(Signal.created_at, hours),
             *given((Signal.strategy_id, strategy_id)),
             order_by=Signal.created_at.desc(),
         )
