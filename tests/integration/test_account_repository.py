@@ -36,6 +36,7 @@ async def test_an_account_is_opened_with_its_capital_and_opening_it_again_resets
     (state,) = await uow.portfolio_states.of_account("fund")
     assert (account.mode, account.exchange, account.reporting_currency) == (AccountMode.LIVE, "kraken", "EUR")
     assert (state.currency, state.initial_capital, state.closed_equity) == ("EUR", Decimal(7), Decimal(7))
+    assert state.peak_equity == Decimal(7)
     state.closed_equity = Decimal(9)
     await uow.portfolio_states.update(state)
 
@@ -56,6 +57,12 @@ async def test_a_paper_account_does_not_pass_for_a_live_one(uow: UnitOfWork) -> 
         await uow.accounts.open_account("practice", mode=AccountMode.LIVE)
     with pytest.raises(AlreadyExists):
         await uow.accounts.open_account("practice", exchange="binance")
+    await uow.accounts.open_account("anywhere")
+    with pytest.raises(AlreadyExists) as caught:
+        await uow.accounts.open_account("anywhere", exchange="kraken")
+    facts = {"account_id": "anywhere", "mode": "PAPER", "exchange": None}
+    assert caught.value.facts == facts
+    assert (await uow.accounts.open_account("anywhere", mode=AccountMode.PAPER)).exchange is None
 
 
 async def test_ten_processes_that_open_an_account_at_once_open_one(database: Database) -> None:
