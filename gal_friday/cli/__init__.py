@@ -43,6 +43,7 @@ def root(
     handler = logging.StreamHandler()
     handler.setFormatter(_WithFacts("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=settings.log.level, handlers=[handler])
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the MigrationManager says what happens
     context.obj = settings
 
 

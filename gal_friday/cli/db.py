@@ -1,7 +1,6 @@
 """`gal-friday db`: the schema and its migrations, from any directory."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -123,7 +122,6 @@ def _manager(context: typer.Context) -> "Iterator[MigrationManager]":
     from gal_friday.dal.migrations.migration_manager import MigrationManager  # noqa: PLC0415 -- Alembic takes a second
 
     settings = _settings(context)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # the manager says what happens
     with _server(settings, settings.database.sqlalchemy_migration_url()) as found:
         yield MigrationManager(found, settings.database)
 
