@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -47,8 +47,11 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """None where the server has never been started."""
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        """None where the server has never been started, or by another version of this package."""
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**content) if content.keys() == {field.name for field in fields(cls)} else None
 
 
 def launch(
@@ -57,8 +60,11 @@ def launch(
     installation: Installation,
     settings: EmbeddedSettings,
     server_lock: FileLock,
-) -> None:
-    """Start the watchdog, which starts the server; *server_lock*, held here, passes to the server."""
+) -> int:
+    """Start the watchdog, which starts the server; *server_lock*, held here, passes to the server.
+
+    Returns where in the log this server begins.
+    """
     scratch_directory = _scratch_directory(store, account)
     plan = Plan(
         bin_directory=str(installation.bin_directory),
@@ -74,8 +80,10 @@ def launch(
     write_atomically(store.plan, json.dumps(asdict(plan), indent=2))
     if log_size(store.log) > LONGEST_LOG_BYTES:
         store.log.replace(store.log.with_suffix(".log.1"))
+    log_offset = log_size(store.log)
     remove_remains(store.cluster, scratch_directory or store.socket_directory)
     start_watchdog(store, server_lock)
+    return log_offset
 
 
 def start_watchdog(store: Store, server_lock: FileLock | None = None) -> None:

@@ -15,7 +15,7 @@ from gal_friday.config import EmbeddedSettings
 from gal_friday.embedded.binaries import find_installation
 from gal_friday.embedded.cluster import ClusterMaker, data_major
 from gal_friday.embedded.endpoint import DATABASE, SUPERUSER, Endpoint, ServerStatus
-from gal_friday.embedded.failures import explained, log_since, log_size, program_failed
+from gal_friday.embedded.failures import explained, log_since, program_failed
 from gal_friday.embedded.launch import Plan, launch, start_watchdog
 from gal_friday.embedded.locks import Deadline, FileLock, is_held
 from gal_friday.embedded.postmaster import PidFile, live_postmaster, ready
@@ -33,9 +33,6 @@ from gal_friday.errors import EmbeddedServerError
 # Levels at which PostgreSQL, and Python for the watchdog, report why they end.
 GAVE_UP = ("FATAL: ", "PANIC: ", "Traceback")
 START_ATTEMPTS = 3
-WINDOWS = (
-    "it needs Linux or macOS; on Windows install PostgreSQL and give its address in GAL_FRIDAY_DATABASE__URL"
-)
 
 
 class EmbeddedServer:
@@ -89,6 +86,9 @@ class EmbeddedServer:
 
         Raises EmbeddedServerError if it has not ended after `start_timeout_seconds`.
         """
+        _refuse_windows()
+        if not self._data_directory.exists():
+            return False
         with self._serialised() as (data_directory, deadline):
             if (store := find_store(data_directory)) is None:
                 return False
@@ -108,8 +108,7 @@ class EmbeddedServer:
 
     def status(self) -> ServerStatus:
         """What can be seen without waiting for anyone or changing anything."""
-        if sys.platform == "win32":
-            raise EmbeddedServerError(WINDOWS)
+        _refuse_windows()
         data_directory = self._data_directory.resolve()
         with explained(data_directory):
             store = find_store(data_directory)
@@ -150,8 +149,7 @@ class EmbeddedServer:
     @contextmanager
     def _serialised(self) -> Iterator[tuple[Path, Deadline]]:
         """Hold the start lock of the data directory, which is made if missing."""
-        if sys.platform == "win32":
-            raise EmbeddedServerError(WINDOWS)
+        _refuse_windows()
         deadline = Deadline(self._settings.start_timeout_seconds)
         with self._one_at_a_time, explained(self._data_directory):
             data_directory = prepare_data_directory(self._data_directory)
@@ -218,9 +216,7 @@ class EmbeddedServer:
         if major is None:
             ClusterMaker(store, account, installation, server_lock.fd, deadline).make()
         store.pin.unlink(missing_ok=True)  # it was for a server that has ended
-        log_offset = log_size(store.log)
-        launch(store, account, installation, self._settings, server_lock)
-        return log_offset
+        return launch(store, account, installation, self._settings, server_lock)
 
     def _timed_out(self, what: str, store: Store, deadline: Deadline) -> EmbeddedServerError:
         pid = live_postmaster(store.cluster)
@@ -235,9 +231,23 @@ class EmbeddedServer:
         )
 
 
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise EmbeddedServerError(
+            "it needs Linux or macOS; on Windows install PostgreSQL and give its address in"
+            " GAL_FRIDAY_DATABASE__URL"
+        )
+
+
 def _endpoint(store: Store, pid_file: PidFile) -> Endpoint:
     plan = Plan.read(store.plan)
-    assert plan is not None, "written before every start"
+    if plan is None:
+        raise EmbeddedServerError(
+            "this file, written before every start, is gone or of another version of gal_friday; end"
+            " the process named (kill -INT), then start again",
+            file=str(store.plan),
+            pid=pid_file.pid,
+        )
     return Endpoint(
         socket_directory=pid_file.socket_directory,
         host=str(pid_file.socket_directory),

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gal_friday.embedded import EmbeddedServer
+from gal_friday.errors import EmbeddedServerError
 from tests.conftest import BIN_DIRECTORIES
 from tests.embedded_servers import (
     UserProcess,
@@ -152,6 +153,19 @@ def test_a_pinned_server_stays_without_users_until_it_is_stopped(data_directory:
     assert not server.status().pinned, "a pin belongs to one run of the server"
     server.stop()
     wait_until_stopped(data_directory)
+
+
+def test_stopping_what_was_never_started_makes_nothing(new_data_directory: Path) -> None:
+    assert not EmbeddedServer(embedded_settings(new_data_directory)).stop_now()
+    assert not new_data_directory.exists()
+
+
+def test_a_lost_plan_is_named_with_the_way_out(data_directory: Path) -> None:
+    with EmbeddedServer(embedded_settings(data_directory)):
+        store_of(data_directory).plan.unlink()
+        with pytest.raises(EmbeddedServerError, match="kill -INT") as caught:
+            EmbeddedServer(embedded_settings(data_directory)).start()
+        assert caught.value.facts["pid"] == postmaster_pid(data_directory)
 
 
 def test_a_server_unpinned_by_hand_stops(data_directory: Path) -> None:

@@ -308,6 +308,8 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert launch.Plan.read(tmp_path / "plan.json") is None
     (tmp_path / "plan.json").write_text(json.dumps({name: getattr(plan, name) for name in plan.__slots__}))
     assert launch.Plan.read(tmp_path / "plan.json") == plan
+    (tmp_path / "plan.json").write_text('{"of another": "version"}')
+    assert launch.Plan.read(tmp_path / "plan.json") is None
 
 
 # --- Windows -------------------------------------------------------------------------------------------
