@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, desc, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.models_base import (
@@ -26,7 +26,9 @@ class Strategy(Recorded, Mutable, Base):
     __table_args__ = (
         UniqueConstraint("name", "version"),
         Index("ix_strategies_trading_pairs", "trading_pairs", postgresql_using="gin"),
-        Index("ix_strategies_active", "strategy_id", postgresql_where=text("is_active")),
+        Index(None, "is_active", "is_paper_trading"),
+        Index(None, "timeframe"),
+        Index("ix_strategies_performance", desc("total_pnl"), "max_drawdown"),
         CheckConstraint("timeframe ~ '^[1-9][0-9]*[smhdwM]$'", name="timeframe"),
         CheckConstraint("cardinality(trading_pairs) > 0", name="has_pairs"),
         CheckConstraint("winning_trades BETWEEN 0 AND total_trades", name="wins_within_trades"),

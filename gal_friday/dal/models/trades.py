@@ -141,6 +141,7 @@ class Trade(TradeColumns, Mutable, Base):
         Index(
             "ix_trades_closed_pnl", "strategy_id", "realized_pnl", postgresql_where=text("status = 'CLOSED'")
         ),
+        Index("ix_trades_pnl", "realized_pnl", postgresql_where=text("status = 'CLOSED'")),
         *_indexes_of_references(),
         _closed_is_complete(),
         CheckConstraint("quantity > 0", name="quantity_positive"),
