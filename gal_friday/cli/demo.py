@@ -47,6 +47,8 @@ def demo(
             highlight=False,
         )
     console.print(_table(outcome))
+    equal = f"no: {outcome.difference}" if outcome.difference else "yes"
+    console.print(f"state equal to the uninterrupted run: {equal}", highlight=False, soft_wrap=True)
     if not outcome.passed:
         raise typer.Exit(1)
 
@@ -63,5 +65,4 @@ def _table(outcome: "Demonstration") -> Table:
     table.add_row("equity, USD", *(f"{canonical(amount):,f}" for amount in outcome.equity.values()))
     table.add_row("fills lost", "", str(outcome.fills_lost))
     table.add_row("fills doubled", "", str(outcome.fills_doubled))
-    table.add_row("state equal to the uninterrupted run", "", outcome.difference or "yes")
     return table

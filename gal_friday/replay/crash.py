@@ -22,7 +22,7 @@ FILLS = text(
     " WHERE account_id = :account_id"
 )
 
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.03
 _STATEMENT = re.compile(r"(INSERT INTO|UPDATE|DELETE FROM)\s+\w+|\w+")
 
