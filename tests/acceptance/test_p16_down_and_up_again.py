@@ -23,6 +23,7 @@ from gal_friday.dal.models import (
     Configuration,
     SchemaRevision,
 )
+from gal_friday.dal.models.server_side import triggers_of
 from gal_friday.dal.models.types import ClosedSet
 from tests.migration.catalog import catalog
 from tests.migration.synthetic import OWN_REVISIONS, Scratch, SyntheticRevisions, scratch_database
@@ -150,13 +151,22 @@ def test_the_functions_are_the_ones_in_the_sql_files(migrated: Scratch) -> None:
     assert {name: text.split("$$")[1] for name, text in files.items()} == bodies
 
 
-def test_the_triggers_are_on_every_versioned_table_and_nowhere_else(migrated: Scratch) -> None:
-    versioned = sorted(name for name, table in Base.metadata.tables.items() if "row_version" in table.columns)
-    assert migrated.psql(TRIGGERS).splitlines() == [
-        f"CREATE TRIGGER raise_row_version BEFORE UPDATE ON public.{name}"
-        " FOR EACH ROW EXECUTE FUNCTION raise_row_version()"
-        for name in versioned
-    ]
+def test_the_triggers_are_the_declared_ones_and_no_others(migrated: Scratch) -> None:
+    declared = [trigger for table in Base.metadata.tables.values() for trigger in triggers_of(table)]
+    assert sorted(migrated.psql(TRIGGERS).splitlines()) == sorted(
+        f"CREATE TRIGGER {each.name} {each.events} ON public.{each.table} FOR EACH {each.per}"
+        f" EXECUTE FUNCTION {each.function}({', '.join(map(repr, each.arguments))})"
+        for each in declared
+    )
+
+
+def test_every_versioned_table_has_its_version_raised(migrated: Scratch) -> None:
+    versioned = {name for name, table in Base.metadata.tables.items() if "row_version" in table.columns}
+    triggers = migrated.psql(TRIGGERS)
+    assert (
+        set(re.findall(r"raise_row_version BEFORE UPDATE ON public\.(\w+) FOR EACH ROW", triggers))
+        == versioned
+    )
 
 
 def test_every_partitioned_table_has_a_default_partition(migrated: Scratch) -> None:
