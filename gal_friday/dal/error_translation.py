@@ -27,6 +27,7 @@ from gal_friday.errors import (
     DatabaseError,
     DatabaseUnavailable,
     DiskFull,
+    IllegalTransition,
     InvalidReference,
     InvalidValue,
     LockTimeout,
@@ -55,6 +56,7 @@ ERRORS_BY_SQLSTATE: dict[str, type[PersistenceError]] = {
     "57P02": ConnectionLost,
     "57P03": ConnectionLost,
     "57P05": ConnectionLost,  # idle for too long
+    "TR001": IllegalTransition,  # raised by guard_order
     "08": ConnectionLost,
     "22": InvalidValue,
     "23": ConstraintViolated,

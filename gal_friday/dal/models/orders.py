@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, FetchedValue, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.enums import (
@@ -133,6 +133,11 @@ class Order(Identified, Mutable, AccountScoped, Base):
     status: Mapped[OrderStatus] = mapped_column(
         server_default=OrderStatus.PENDING_NEW, comment="Where it stands; moves forward only"
     )
+    status_at: Mapped[datetime] = mapped_column(
+        server_default=text("clock_timestamp()"),
+        server_onupdate=FetchedValue(),
+        comment="Since when it stands there; the server's clock where the writer names no time",
+    )
     reported_status: Mapped[OrderStatus | None] = mapped_column(
         comment="What the exchange last said; status follows when the fills are there"
     )
@@ -156,7 +161,7 @@ class OrderHistory(Identified, AccountScoped, Base):
     __table_args__ = (
         Index(None, "order_id", "occurred_at", "id"),
         Index(None, "account_id", "occurred_at"),
-        {"comment": "Append-only: every change of an order and every report about it"},
+        {"comment": "Append-only, written by a trigger: every change of an order and every report about it"},
     )
 
     order_id: Mapped[UUID] = mapped_column(

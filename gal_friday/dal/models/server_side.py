@@ -3,13 +3,20 @@
 A trigger covers raw SQL as well. Autogenerate compares what is declared here with the database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Table
 
+from gal_friday.dal.models.enums import OrderStatus
+from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
+
 #: Each is defined by one statement in the migrations' `sql/<name>.sql`; a function follows those it calls.
-FUNCTIONS = ("raise_row_version",)
+FUNCTIONS = ("raise_row_version", "new_id", "guard_order", "record_order_history")
+
+_HISTORY_EVENTS = (
+    "AFTER INSERT OR UPDATE OF status, reported_status, quantity, quote_quantity, limit_price, stop_price"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,3 +35,15 @@ def triggers_of(table: Table) -> Iterator[Trigger]:
     """The triggers *table* is to have."""
     if "row_version" in table.columns:
         yield Trigger(table.name, "raise_row_version", "BEFORE UPDATE", "ROW", "raise_row_version")
+    if table.name == "orders":
+        steps = tuple(legal_steps(ORDER_TRANSITIONS))
+        yield Trigger(table.name, "guard_order", "BEFORE UPDATE", "ROW", "guard_order", steps)
+        yield Trigger(table.name, "record_order_history", _HISTORY_EVENTS, "ROW", "record_order_history")
+
+
+def legal_steps(transitions: Mapping[OrderStatus, frozenset[OrderStatus]]) -> Iterator[str]:
+    """Each legal step as `NEW>FILLED`, in the order the statuses are declared in."""
+    for source in OrderStatus:
+        for target in OrderStatus:
+            if target in transitions[source]:
+                yield f"{source}>{target}"
