@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import Connection
 from sqlalchemy.types import TypeDecorator
 
-from gal_friday.dal.models.server_side import FUNCTIONS, Trigger, triggers_of
+from gal_friday.dal.models.server_side import FUNCTIONS, Trigger, triggers_of, triggers_of_partition
 from gal_friday.dal.models.types import TransactionId
 
 PLUGIN = "gal_friday.declared"
@@ -27,7 +27,9 @@ _IMPORT_OPERATIONS = "from gal_friday.dal.migrations import operations"
 _IMPORT_POSTGRESQL = "from sqlalchemy.dialects import postgresql"
 
 _PARTITIONS = text("""
-    SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+    SELECT child.relname AS partition, root.relname AS root
+    FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+        JOIN pg_class AS root ON root.oid = pg_partition_root(child.oid)
     WHERE child.relispartition AND child.relkind IN ('r', 'p') AND pg_table_is_visible(child.oid)
 """)
 _TRIGGERS = text("""
@@ -61,9 +63,9 @@ class HelperCall(MigrateOperation):
         return self.call[:3]
 
 
-def partitions(connection: Connection) -> set[str]:
-    """Names of all partitions: made and dropped by upkeep, none of autogenerate's business."""
-    return set(connection.scalars(_PARTITIONS))
+def partitions(connection: Connection) -> dict[str, str]:
+    """All partitions, each with the table it is of: made and dropped by upkeep, not by autogenerate."""
+    return {row.partition: row.root for row in connection.execute(_PARTITIONS)}
 
 
 def is_partitioned(table: Table) -> bool:
@@ -138,8 +140,13 @@ def _missing_partitions(connection: Connection, tables: Iterable[Table]) -> Iter
 
 
 def _changed_triggers(connection: Connection, tables: Iterable[Table]) -> Iterator[HelperCall]:
+    by_name = {table.name: table for table in tables}
+    of_partitions = {f"{name}_default": name for name, table in by_name.items() if is_partitioned(table)}
+    of_partitions |= {name: root for name, root in partitions(connection).items() if root in by_name}
     declared = {trigger for table in tables for trigger in triggers_of(table)}
-    present = _present_triggers(connection, {table.name for table in tables})
+    for name, root in of_partitions.items():
+        declared.update(triggers_of_partition(by_name[root], name))
+    present = _present_triggers(connection, by_name.keys() | of_partitions.keys())
     for trigger in sorted(present - declared):
         yield _creation(trigger).reverse()
     for trigger in sorted(declared - present):

@@ -18,6 +18,7 @@ from gal_friday.dal.models.enums import (
 )
 from gal_friday.dal.models.models_base import (
     AccountScoped,
+    AppendOnly,
     Base,
     ExactCost,
     Identified,
@@ -156,7 +157,7 @@ class Order(Identified, Mutable, AccountScoped, Base):
     fills: Mapped[list["Fill"]] = relationship(lazy="raise_on_sql", viewonly=True, order_by="Fill.filled_at")
 
 
-class OrderHistory(Identified, AccountScoped, Base):
+class OrderHistory(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "order_history"
     __table_args__ = (
         Index(None, "order_id", "occurred_at", "id"),
