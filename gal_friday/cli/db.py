@@ -107,21 +107,21 @@ def revision(
 @app.command()
 def url(context: typer.Context) -> None:
     """Print where the database is, the password masked."""
-    settings = _settings(context)
-    with _server(settings, settings.database.sqlalchemy_url()) as found:
+    settings = settings_of(context)
+    with server_url(settings, settings.database.sqlalchemy_url()) as found:
         typer.echo(found.set(drivername="postgresql").render_as_string(hide_password=True))
 
 
 @contextmanager
 def _manager(context: typer.Context) -> Iterator[MigrationManager]:
-    settings = _settings(context)
+    settings = settings_of(context)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # the manager says what happens
-    with _server(settings, settings.database.sqlalchemy_migration_url()) as found:
+    with server_url(settings, settings.database.sqlalchemy_migration_url()) as found:
         yield MigrationManager(found, settings.database)
 
 
 @contextmanager
-def _server(settings: Settings, configured: URL | None) -> Iterator[URL]:
+def server_url(settings: Settings, configured: URL | None) -> Iterator[URL]:
     if configured is not None:
         yield configured
         return
@@ -135,7 +135,7 @@ def _working(what: str) -> Iterator[None]:
         yield
 
 
-def _settings(context: typer.Context) -> Settings:
+def settings_of(context: typer.Context) -> Settings:
     settings = context.obj
     assert isinstance(settings, Settings), "set by the root command"
     return settings

@@ -59,6 +59,7 @@ ERRORS_BY_SQLSTATE: dict[str, type[PersistenceError]] = {
     "57P05": ConnectionLost,  # idle for too long
     "TR001": IllegalTransition,  # raised by guard_order
     "TR002": AppendOnlyViolated,  # raised by refuse_change
+    "TR003": ConstraintViolated,  # raised by refuse_truncate
     "08": ConnectionLost,
     "22": InvalidValue,
     "23": ConstraintViolated,

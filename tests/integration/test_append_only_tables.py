@@ -59,7 +59,7 @@ async def test_neither_it_nor_a_partition_of_it_is_emptied(uow: UnitOfWork, name
 
 
 async def test_nor_are_they_through_the_table_they_refer_to(uow: UnitOfWork) -> None:
-    with pytest.raises(AppendOnlyViolated):
+    with pytest.raises(ConstraintViolated):
         await uow.session.execute(text("TRUNCATE accounts CASCADE"))
 
 

@@ -8,11 +8,21 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Table
 
+from gal_friday.dal.models.auditing import audit_arguments, is_audited
 from gal_friday.dal.models.enums import OrderStatus
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
 
 #: Each is defined by one statement in the migrations' `sql/<name>.sql`; a function follows those it calls.
-FUNCTIONS = ("raise_row_version", "new_id", "guard_order", "record_order_history", "refuse_change")
+FUNCTIONS = (
+    "raise_row_version",
+    "new_id",
+    "guard_order",
+    "record_order_history",
+    "refuse_change",
+    "refuse_truncate",
+    "exact_image",
+    "record_change",
+)
 
 _HISTORY_EVENTS = (
     "AFTER INSERT OR UPDATE OF status, reported_status, quantity, quote_quantity, limit_price, stop_price"
@@ -38,6 +48,10 @@ def triggers_of(table: Table) -> Iterator[Trigger]:
     if table.info.get("append_only"):
         yield Trigger(table.name, "refuse_change", "BEFORE DELETE OR UPDATE", "ROW", "refuse_change")
         yield Trigger(table.name, "refuse_truncate", "BEFORE TRUNCATE", "STATEMENT", "refuse_change")
+    if is_audited(table):
+        recording = ("AFTER INSERT OR DELETE OR UPDATE", "ROW", "record_change", audit_arguments(table))
+        yield Trigger(table.name, "record_change", *recording)
+        yield Trigger(table.name, "refuse_truncate", "BEFORE TRUNCATE", "STATEMENT", "refuse_truncate")
     if table.name == "orders":
         steps = tuple(legal_steps(ORDER_TRANSITIONS))
         yield Trigger(table.name, "guard_order", "BEFORE UPDATE", "ROW", "guard_order", steps)
