@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from gal_friday.config import DatabaseSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool, make_engine
 from gal_friday.dal.migrations.migration_manager import MigrationManager
-from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, ReportSource
 from gal_friday.dal.repositories import Repositories
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.embedded import EmbeddedServer
@@ -46,13 +46,17 @@ class Database(Repositories):
         return _OwnTransaction(self.pool, name)
 
     def transaction(
-        self, *, actor: str | None = None, read_only: bool = False
+        self,
+        *,
+        actor: str | None = None,
+        source: ReportSource = ReportSource.ENGINE,
+        read_only: bool = False,
     ) -> "AbstractAsyncContextManager[UnitOfWork]":
         """One transaction: committed on a clean exit, undone by any exception.
 
         See `DatabaseConnectionPool.transaction`.
         """
-        return self.pool.transaction(actor=actor, read_only=read_only)
+        return self.pool.transaction(actor=actor, source=source, read_only=read_only)
 
     async def retrying(
         self, work: Callable[[UnitOfWork], Awaitable[T]], *, actor: str | None = None, attempts: int = 20

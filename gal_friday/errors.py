@@ -56,6 +56,10 @@ class ConstraintViolated(PersistenceError):
     """The database refused a row that breaks a rule of its table."""
 
 
+class AppendOnlyViolated(ConstraintViolated):
+    """Rows of this table are added, never changed or removed."""
+
+
 class InvalidValue(PersistenceError):
     """A value cannot be stored exactly as it is."""
 

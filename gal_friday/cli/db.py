@@ -112,8 +112,8 @@ def revision(
 @app.command()
 def url(context: typer.Context) -> None:
     """Print where the database is, the password masked."""
-    settings = _settings(context)
-    with _server(settings, settings.database.sqlalchemy_url()) as found:
+    settings = settings_of(context)
+    with server_url(settings, settings.database.sqlalchemy_url()) as found:
         typer.echo(shown(found))
 
 
@@ -121,13 +121,14 @@ def url(context: typer.Context) -> None:
 def _manager(context: typer.Context) -> "Iterator[MigrationManager]":
     from gal_friday.dal.migrations.migration_manager import MigrationManager  # noqa: PLC0415 -- Alembic takes a second
 
-    settings = _settings(context)
-    with _server(settings, settings.database.sqlalchemy_migration_url()) as found:
+    settings = settings_of(context)
+    with server_url(settings, settings.database.sqlalchemy_migration_url()) as found:
         yield MigrationManager(found, settings.database)
 
 
 @contextmanager
-def _server(settings: Settings, configured: "URL | None") -> "Iterator[URL]":
+def server_url(settings: Settings, configured: "URL | None") -> "Iterator[URL]":
+    """*configured*, or where the embedded server answers, which is in use meanwhile."""
     if configured is not None:
         yield configured
         return
@@ -141,7 +142,7 @@ def _working(what: str) -> Iterator[None]:
         yield
 
 
-def _settings(context: typer.Context) -> Settings:
+def settings_of(context: typer.Context) -> Settings:
     settings = context.obj
     assert isinstance(settings, Settings), "set by the root command"
     return settings

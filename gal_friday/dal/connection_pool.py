@@ -23,6 +23,7 @@ from gal_friday.dal.error_translation import (
     translate_orm_errors,
 )
 from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
+from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -145,16 +146,23 @@ class DatabaseConnectionPool:
 
     @asynccontextmanager
     async def transaction(
-        self, *, actor: str | None = None, read_only: bool = False
+        self,
+        *,
+        actor: str | None = None,
+        source: ReportSource = ReportSource.ENGINE,
+        read_only: bool = False,
     ) -> AsyncIterator[UnitOfWork]:
         """One transaction: committed when the block ends cleanly, undone by any exception.
 
-        *actor* is who acts, on record for as long as the transaction lasts (default: the login role); with
-        *read_only* the server refuses writes. Raises what `begin` does, what the block raises, what the
-        database says of the last changes, and CommitUnknown when the connection breaks before COMMIT is
-        answered.
+        *actor* is who acts (default: the login role) and *source* how what is stored became known, on record
+        for as long as the transaction lasts; with *read_only* the server refuses writes. Raises what `begin`
+        does, what the block raises, what the database says of the last changes, and CommitUnknown when the
+        connection breaks before COMMIT is answered.
         """
-        settings = {"gal_friday.application": self._settings.application_name}
+        settings = {
+            "gal_friday.application": self._settings.application_name,
+            "gal_friday.source": ReportSource(source).value,
+        }
         if actor is not None:
             settings["gal_friday.actor"] = actor
         if read_only:

@@ -1,8 +1,10 @@
 """What is known of a failed statement: table, constraint, column and the values concerned."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Table
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -10,6 +12,9 @@ from sqlalchemy.schema import CheckConstraint, Constraint
 
 # Tables that may hold credentials: an error names the place and repeats no value.
 WITHHELD_TABLES = frozenset({"system_config", "configurations"})
+
+#: First characters of what our own server functions raise; their DETAIL is the facts as a JSON object.
+OWN_SQLSTATES = "TR"
 
 _KEY_DETAIL = re.compile(r"\((?P<columns>.*?)\)=\((?P<values>.*)\)", re.DOTALL)
 _WRITTEN_TABLE = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+\"?(\w+)", re.IGNORECASE)
@@ -27,6 +32,8 @@ def facts_of_server_error(error: Any, context: ExceptionContext | None = None) -
         facts["key"] = _key(error.detail)
     elif error.sqlstate[:2] == "23" and context and facts["table"] not in WITHHELD_TABLES:
         facts.update(_offending_values(context, facts))
+    elif error.sqlstate[:2] == OWN_SQLSTATES and error.detail:
+        facts.update(_own_facts(error.detail))
     facts["sqlstate"] = error.sqlstate
     facts["statement"] = _kind(context)
     return facts
@@ -46,6 +53,11 @@ def facts_of_argument(
         position = int(number[1]) - 1
         facts["column"] = names[position] if position < len(names) else None
     return facts
+
+
+def _own_facts(detail: str) -> dict[str, object]:
+    facts: dict[str, object] = json.loads(detail)
+    return {name: UUID(str(value)) if name == "order" else value for name, value in facts.items()}
 
 
 def _key(detail: str) -> object:

@@ -21,6 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from gal_friday.dal.error_facts import WITHHELD_TABLES, facts_of_argument, facts_of_server_error
 from gal_friday.errors import (
     AlreadyExists,
+    AppendOnlyViolated,
     ConfigurationError,
     ConnectionLost,
     ConnectionRejected,
@@ -28,6 +29,7 @@ from gal_friday.errors import (
     DatabaseError,
     DatabaseUnavailable,
     DiskFull,
+    IllegalTransition,
     InvalidReference,
     InvalidValue,
     LockTimeout,
@@ -56,6 +58,9 @@ ERRORS_BY_SQLSTATE: dict[str, type[PersistenceError]] = {
     "57P02": ConnectionLost,
     "57P03": ConnectionLost,
     "57P05": ConnectionLost,  # idle for too long
+    "TR001": IllegalTransition,  # raised by guard_order
+    "TR002": AppendOnlyViolated,  # raised by refuse_change
+    "TR003": ConstraintViolated,  # raised by refuse_truncate
     "08": ConnectionLost,
     "22": InvalidValue,
     "23": ConstraintViolated,

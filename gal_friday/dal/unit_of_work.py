@@ -1,14 +1,17 @@
 """UnitOfWork: every repository over one session, in one transaction."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any, get_type_hints
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gal_friday.dal.attribution import recorded_as
 from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.error_translation import translate_orm_errors
+from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.repositories import Repositories
 
 
@@ -40,6 +43,15 @@ class UnitOfWork(Repositories):
         """Send pending changes of entities now. Raises what the database says of them."""
         with translate_orm_errors():
             await self.session.flush()
+
+    def recorded_as(
+        self, *, source: ReportSource | None = None, reason: str | None = None, at: datetime | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """A block whose changes of orders go into their history with *source*, *reason* and time *at*.
+
+        What is not given stays as it was: the transaction's source, no reason, each change's own time.
+        """
+        return recorded_as(self.session, source=source, reason=reason, at=at)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -156,6 +156,7 @@ class Bot:
                 order_type=OrderType.MARKET,
                 reduce_only=signal.side is Side.SELL,
                 quantity=quantity,
+                status_at=at,
                 extra={"candle": self.progress.cursor},
             )
         )

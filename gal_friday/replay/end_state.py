@@ -15,14 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gal_friday.dal.models import Base
 from gal_friday.money import canonical
 
-#: When a row was written and by which transaction, and numbers a server hands out: an interrupted run differs
-#: from an uninterrupted one in these. Nothing else is left out; ids are compared by what they stand for.
+#: When a row was written, by which transaction of which process, and numbers a server hands out: an
+#: interrupted run differs from an uninterrupted one in these. Nothing else is left out; ids are compared by
+#: what they stand for.
 NOT_COMPARED = frozenset(
     {
         "created_at",
         "updated_at",
         "recorded_at",
         "transaction_id",
+        "audit_log.application",
         "audit_log.position",
         "event_log.position",
         "schema_revisions.applied_at",

@@ -23,6 +23,7 @@ from gal_friday.dal.models import (
     Configuration,
     SchemaRevision,
 )
+from gal_friday.dal.models.server_side import triggers_of, triggers_of_partition
 from gal_friday.dal.models.types import ClosedSet
 from tests.migration.catalog import catalog
 from tests.migration.synthetic import OWN_REVISIONS, Scratch, SyntheticRevisions, scratch_database
@@ -112,9 +113,13 @@ async def test_rows_in_every_table_survive_a_revision_and_its_undoing(
         await newer.manager(scratch.url).rollback("-1")
         after = rows(scratch)
         assert tables >= set(Base.metadata.tables)
-        # The update went through the trigger, as every update does.
+        # The update went through the triggers, as every update does.
         assert after.keys() == before.keys()
-        assert {name for name in after if after[name] != before[name]} == {"orders"}
+        assert {name for name in after if after[name] != before[name]} == {
+            "orders",
+            "audit_log",
+            "audit_log_default",
+        }
 
 
 async def test_the_database_is_what_the_models_declare(any_scratch: Scratch) -> None:
@@ -150,13 +155,22 @@ def test_the_functions_are_the_ones_in_the_sql_files(migrated: Scratch) -> None:
     assert {name: text.split("$$")[1] for name, text in files.items()} == bodies
 
 
-def test_the_triggers_are_on_every_versioned_table_and_nowhere_else(migrated: Scratch) -> None:
-    versioned = sorted(name for name, table in Base.metadata.tables.items() if "row_version" in table.columns)
-    assert migrated.psql(TRIGGERS).splitlines() == [
-        f"CREATE TRIGGER raise_row_version BEFORE UPDATE ON public.{name}"
-        " FOR EACH ROW EXECUTE FUNCTION raise_row_version()"
-        for name in versioned
-    ]
+def test_the_triggers_are_the_declared_ones_and_no_others(migrated: Scratch) -> None:
+    tables = Base.metadata.tables.values()
+    declared = [trigger for table in tables for trigger in triggers_of(table)]
+    for table in filter(is_partitioned, tables):
+        declared += triggers_of_partition(table, f"{table.name}_default")
+    assert sorted(migrated.psql(TRIGGERS).splitlines()) == sorted(
+        f"CREATE TRIGGER {each.name} {each.events} ON public.{each.table} FOR EACH {each.per}"
+        f" EXECUTE FUNCTION {each.function}({', '.join(map(repr, each.arguments))})"
+        for each in declared
+    )
+
+
+def test_every_versioned_table_has_its_version_raised(migrated: Scratch) -> None:
+    versioned = {name for name, table in Base.metadata.tables.items() if "row_version" in table.columns}
+    raising = re.compile(r"raise_row_version BEFORE UPDATE ON public\.(\w+) FOR EACH ROW")
+    assert set(raising.findall(migrated.psql(TRIGGERS))) == versioned
 
 
 def test_every_partitioned_table_has_a_default_partition(migrated: Scratch) -> None:

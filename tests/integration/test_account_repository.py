@@ -244,7 +244,7 @@ async def test_every_repository_is_reached_by_its_name_and_answers(uow: UnitOfWo
 
 
 def test_every_table_a_bot_works_with_has_one_repository() -> None:
-    of_later_use = {"event_log", "event_subscriptions", "audit_log", "audit_seals", "schema_revisions"}
+    of_later_use = {"event_log", "event_subscriptions", "audit_seals", "schema_revisions"}
     tables = [repository.model.__tablename__ for repository in repository_classes().values()]
     assert len(tables) == len(set(tables))
     assert set(tables) == set(Base.metadata.tables) - of_later_use

@@ -109,9 +109,9 @@ async def test_an_empty_key_is_refused(uow: UnitOfWork) -> None:
 
 
 async def test_a_deleted_row_is_gone(uow: UnitOfWork) -> None:
-    _, (order,) = await orders_of(uow, 1)
-    await uow.orders.delete(order)
-    assert await uow.orders.get(order.id) is None
+    strategy = await uow.strategies.add(a_strategy())
+    await uow.strategies.delete(strategy)
+    assert await uow.strategies.get(strategy.strategy_id) is None
 
 
 async def test_a_row_others_refer_to_stays(uow: UnitOfWork) -> None:

@@ -26,7 +26,7 @@ def gal_friday(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Co
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = gal_friday("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for command in ("demo", "replay", "db", "embedded"):
+    for command in ("demo", "replay", "db", "embedded", "audit"):
         assert command in done.stdout
 
 

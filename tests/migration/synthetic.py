@@ -96,10 +96,11 @@ class Scratch:
         key = ["--restrict-key=none"] if "--restrict-key" in self.server.run("pg_dump", "--help") else []
         return self.server.run("pg_dump", *key, *options, self.name)
 
-    def psql(self, sql: str) -> str:
-        """Unaligned rows of *sql*."""
+    def psql(self, sql: str | Path) -> str:
+        """Unaligned rows of *sql*, which may be a file: no argument is as long as a whole schema."""
+        given = "-f" if isinstance(sql, Path) else "-c"
         return self.server.run(
-            "psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, self.name
+            "psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", given, sql, self.name
         ).strip()
 
 

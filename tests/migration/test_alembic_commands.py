@@ -58,7 +58,8 @@ def test_alembic_without_a_url_starts_a_server_of_its_own(tmp_path: Path) -> Non
 async def test_the_sql_it_prints_makes_the_same_schema(
     scratch: Scratch, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    up = alembic("upgrade", "head", "--sql", cwd=tmp_path)
+    up, down = tmp_path / "up.sql", tmp_path / "down.sql"
+    up.write_text(alembic("upgrade", "head", "--sql", cwd=tmp_path))
     with scratch_database(postgres_server) as migrated:
         await migrated.manager().run_migrations()
         scratch.psql(up)
@@ -68,7 +69,8 @@ async def test_the_sql_it_prints_makes_the_same_schema(
     assert recorded.splitlines()[-1] == f"{HEAD}|{gal_friday.__version__}"
     await scratch.manager().check_compatibility()
 
-    scratch.psql(alembic("downgrade", f"{HEAD}:base", "--sql", cwd=tmp_path))
+    down.write_text(alembic("downgrade", f"{HEAD}:base", "--sql", cwd=tmp_path))
+    scratch.psql(down)
     left = "SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     assert set(scratch.psql(left).split()) <= {"alembic_version", "alembic_version_pkc"}
 

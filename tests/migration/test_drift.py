@@ -23,10 +23,15 @@ from tests.migration.synthetic import Scratch
         ("DROP INDEX ix_orders_working", ["add_index orders.ix_orders_working"]),
         ("CREATE TABLE stray (id int)", ["remove_table stray"]),
         ("DROP TABLE commit_markers", ["add_table commit_markers"]),
-        ("DROP TRIGGER raise_row_version ON orders", ["attach_row_version orders"]),
+        ("DROP TRIGGER raise_row_version ON orders", ["create_trigger raise_row_version orders"]),
+        ("DROP TRIGGER refuse_change ON fills", ["create_trigger refuse_change fills"]),
+        (
+            "DROP TRIGGER refuse_truncate ON system_logs_default",
+            ["create_trigger refuse_truncate system_logs_default"],
+        ),
         (
             "DROP FUNCTION raise_row_version CASCADE",
-            ["create_function raise_row_version", "attach_row_version"],
+            ["create_function raise_row_version", "create_trigger raise_row_version accounts"],
         ),
         ("DROP TABLE market_data_default", ["create_default_partition market_data"]),
     ],
@@ -51,7 +56,26 @@ async def test_a_trigger_on_a_table_without_a_version_is_noticed(migrated: Scrat
         "CREATE TRIGGER raise_row_version BEFORE UPDATE ON fills"
         " FOR EACH ROW EXECUTE FUNCTION raise_row_version()"
     )
-    assert await migrated.manager().check() == ["detach_row_version fills"]
+    assert await migrated.manager().check() == ["drop_trigger raise_row_version fills"]
+
+
+async def test_a_trigger_that_fires_for_other_events_is_replaced(migrated: Scratch) -> None:
+    migrated.psql(
+        "CREATE OR REPLACE TRIGGER raise_row_version BEFORE INSERT ON orders"
+        " FOR EACH ROW WHEN (NEW.side = 'BUY') EXECUTE FUNCTION raise_row_version('it''s', 'other')"
+    )
+    assert await migrated.manager().check() == [
+        "drop_trigger raise_row_version orders",
+        "create_trigger raise_row_version orders",
+    ]
+
+
+async def test_a_partition_of_an_append_only_table_is_to_be_guarded_as_a_whole(migrated: Scratch) -> None:
+    migrated.psql(
+        "CREATE TABLE audit_log_2026_11 PARTITION OF audit_log"
+        " FOR VALUES FROM ('2026-11-01') TO ('2026-12-01')"
+    )
+    assert await migrated.manager().check() == ["create_trigger refuse_truncate audit_log_2026_11"]
 
 
 async def test_partitions_are_none_of_its_business(migrated: Scratch) -> None:

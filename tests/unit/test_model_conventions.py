@@ -21,7 +21,8 @@ from sqlalchemy.orm import Mapper, configure_mappers
 
 import gal_friday.dal.models
 from gal_friday.dal.models import Base, enums, types
-from gal_friday.dal.models.models_base import CLOSED_SETS, AccountScoped, Mutable
+from gal_friday.dal.models.models_base import CLOSED_SETS, AccountScoped, AppendOnly, Mutable
+from gal_friday.dal.models.server_side import triggers_of
 
 for module in pkgutil.iter_modules(gal_friday.dal.models.__path__, "gal_friday.dal.models."):
     import_module(module.name)
@@ -227,6 +228,17 @@ def test_rows_that_may_change_are_guarded_against_lost_updates(mapper: Mapper[ob
     else:
         assert mapper.version_id_col is None
         assert "updated_at" not in mapper.columns
+
+
+@each_mapper
+def test_tables_that_call_themselves_append_only_are_and_no_others(mapper: Mapper[object]) -> None:
+    table = mapper.local_table
+    assert isinstance(table, Table)
+    assert issubclass(mapper.class_, AppendOnly) == (table.comment or "").startswith("Append-only")
+    assert not issubclass(mapper.class_, AppendOnly) or not issubclass(mapper.class_, Mutable)
+    assert (
+        "refuse_change" in {trigger.name for trigger in triggers_of(table)} or not table.info["append_only"]
+    )
 
 
 @each_mapper

@@ -3,6 +3,8 @@
 As an Alembic plugin: `alembic check` finds them missing and `alembic revision` writes them like all else.
 """
 
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Literal
 
@@ -17,44 +19,53 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import Connection
 from sqlalchemy.types import TypeDecorator
 
+from gal_friday.dal.models.server_side import FUNCTIONS, Trigger, triggers_of, triggers_of_partition
 from gal_friday.dal.models.types import TransactionId
 
 PLUGIN = "gal_friday.declared"
-ROW_VERSION = "raise_row_version"
 _IMPORT_OPERATIONS = "from gal_friday.dal.migrations import operations"
 _IMPORT_POSTGRESQL = "from sqlalchemy.dialects import postgresql"
 
 _PARTITIONS = text("""
-    SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+    SELECT child.relname AS partition, root.relname AS root
+    FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+        JOIN pg_class AS root ON root.oid = pg_partition_root(child.oid)
     WHERE child.relispartition AND child.relkind IN ('r', 'p') AND pg_table_is_visible(child.oid)
 """)
 _TRIGGERS = text("""
-    SELECT on_table.relname FROM pg_trigger JOIN pg_class AS on_table ON on_table.oid = tgrelid
-    WHERE tgname = 'raise_row_version' AND tgparentid = 0 AND pg_table_is_visible(on_table.oid)
+    SELECT on_table.relname, pg_get_triggerdef(pg_trigger.oid, true)
+    FROM pg_trigger JOIN pg_class AS on_table ON on_table.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE proname = ANY (:functions) AND pg_function_is_visible(pg_proc.oid)
+        AND tgparentid = 0 AND pg_table_is_visible(on_table.oid)
 """)
-_FUNCTION = text("""
-    SELECT true FROM pg_proc WHERE proname = 'raise_row_version' AND pg_function_is_visible(oid)
+_FUNCTIONS = text("""
+    SELECT proname FROM pg_proc WHERE proname = ANY (:functions) AND pg_function_is_visible(oid)
 """)
+_TRIGGER_DEFINITION = re.compile(
+    r"CREATE TRIGGER (?P<name>\w+) (?P<events>.+) ON \S+ FOR EACH (?P<per>.+)"
+    r" EXECUTE FUNCTION (?P<function>\w+)\((?P<arguments>.*)\)",
+    re.DOTALL,
+)
+_TRIGGER_ARGUMENT = re.compile(r"'((?:[^']|'')*)'")
 
 
 class HelperCall(MigrateOperation):
-    """A call of one of the functions in operations.py."""
+    """A call of one of the functions in operations.py, and the one that undoes it: name, then arguments."""
 
-    def __init__(self, function: str, undoing: str, argument: str) -> None:
-        self.function = function
+    def __init__(self, call: tuple[str, ...], undoing: tuple[str, ...]) -> None:
+        self.call = call
         self.undoing = undoing
-        self.argument = argument
 
     def reverse(self) -> "HelperCall":
-        return HelperCall(self.undoing, self.function, self.argument)
+        return HelperCall(self.undoing, self.call)
 
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return self.function, self.argument
+    def to_diff_tuple(self) -> tuple[str, ...]:
+        return self.call[:3]
 
 
-def partitions(connection: Connection) -> set[str]:
-    """Names of all partitions: made and dropped by upkeep, none of autogenerate's business."""
-    return set(connection.scalars(_PARTITIONS))
+def partitions(connection: Connection) -> dict[str, str]:
+    """All partitions, each with the table it is of: made and dropped by upkeep, not by autogenerate."""
+    return {row.partition: row.root for row in connection.execute(_PARTITIONS)}
 
 
 def is_partitioned(table: Table) -> bool:
@@ -95,34 +106,69 @@ def register_plugin() -> str:
     return PLUGIN
 
 
-def _render(context: AutogenContext, call: HelperCall) -> str:
+def _render(context: AutogenContext, helper_call: HelperCall) -> str:
     context.imports.add(_IMPORT_OPERATIONS)
-    return f"operations.{call.function}({call.argument!r})"
+    name, *arguments = helper_call.call
+    return f"operations.{name}({', '.join(map(repr, arguments))})"
 
 
 def _compare(context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityDispatchResult:
     connection = context.connection
     assert connection is not None
     assert isinstance(context.metadata, MetaData)
-    tables = context.metadata.tables
-    versioned = {name for name, table in tables.items() if "row_version" in table.columns}
-    with_trigger = set(connection.scalars(_TRIGGERS))
-    with_default = {f"{name}_default" for name, table in tables.items() if is_partitioned(table)}
-
-    if versioned and not connection.scalar(_FUNCTION):
-        upgrade_ops.ops.insert(0, HelperCall("create_function", "drop_function", ROW_VERSION))
+    tables = list(context.metadata.tables.values())
     upgrade_ops.ops += [
-        *(
-            HelperCall("create_default_partition", "drop_default_partition", name.removesuffix("_default"))
-            for name in sorted(with_default - partitions(connection))
-        ),
-        *(
-            HelperCall("attach_row_version", "detach_row_version", name)
-            for name in sorted(versioned - with_trigger)
-        ),
-        *(
-            HelperCall("detach_row_version", "attach_row_version", name)
-            for name in sorted(with_trigger & tables.keys() - versioned)
-        ),
+        *_missing_functions(connection),
+        *_missing_partitions(connection, tables),
+        *_changed_triggers(connection, tables),
     ]
     return PriorityDispatchResult.CONTINUE
+
+
+def _missing_functions(connection: Connection) -> Iterator[HelperCall]:
+    present = set(connection.scalars(_FUNCTIONS, {"functions": list(FUNCTIONS)}))
+    for name in FUNCTIONS:
+        if name not in present:
+            yield HelperCall(("create_function", name), ("drop_function", name))
+
+
+def _missing_partitions(connection: Connection, tables: Iterable[Table]) -> Iterator[HelperCall]:
+    present = partitions(connection)
+    for name in sorted(table.name for table in tables if is_partitioned(table)):
+        if f"{name}_default" not in present:
+            yield HelperCall(("create_default_partition", name), ("drop_default_partition", name))
+
+
+def _changed_triggers(connection: Connection, tables: Iterable[Table]) -> Iterator[HelperCall]:
+    by_name = {table.name: table for table in tables}
+    of_partitions = {f"{name}_default": name for name, table in by_name.items() if is_partitioned(table)}
+    of_partitions |= {name: root for name, root in partitions(connection).items() if root in by_name}
+    declared = {trigger for table in tables for trigger in triggers_of(table)}
+    for name, root in of_partitions.items():
+        declared.update(triggers_of_partition(by_name[root], name))
+    present = _present_triggers(connection, by_name.keys() | of_partitions.keys())
+    for trigger in sorted(present - declared):
+        yield _creation(trigger).reverse()
+    for trigger in sorted(declared - present):
+        yield _creation(trigger)
+
+
+def _present_triggers(connection: Connection, tables: set[str]) -> set[Trigger]:
+    """Triggers on *tables* that call a function of ours; those of others are their own business."""
+    found = set()
+    for table, definition in connection.execute(_TRIGGERS, {"functions": list(FUNCTIONS)}):
+        words = _TRIGGER_DEFINITION.fullmatch(definition)
+        assert words is not None, definition
+        arguments = tuple(text.replace("''", "'") for text in _TRIGGER_ARGUMENT.findall(words["arguments"]))
+        if table in tables:
+            found.add(
+                Trigger(table, words["name"], words["events"], words["per"], words["function"], arguments)
+            )
+    return found
+
+
+def _creation(trigger: Trigger) -> HelperCall:
+    how = (trigger.events, trigger.per, trigger.function, *trigger.arguments)
+    return HelperCall(
+        ("create_trigger", trigger.name, trigger.table, *how), ("drop_trigger", trigger.name, trigger.table)
+    )

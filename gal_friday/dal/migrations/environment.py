@@ -54,7 +54,7 @@ def context_options() -> dict[str, Any]:
 
 def online_options(connection: Connection) -> dict[str, Any]:
     """`context_options` for a database that can be looked at."""
-    known: set[str] | None = None
+    known: dict[str, str] | None = None
 
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
         nonlocal known

@@ -4,39 +4,40 @@ Revisions are history: once released, a function here keeps doing what it did, a
 text. A changed server function is a new file (`raise_row_version_2.sql`) and a new revision.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from alembic import op
 from alembic.script import ScriptDirectory
-from sqlalchemy import DDL, ColumnElement, TextClause, text
+from sqlalchemy import DDL, ColumnElement, TextClause, literal, text
 
 from gal_friday.dal.models.types import TransactionId
 
 __all__ = [
     "TransactionId",
-    "attach_row_version",
     "create_default_partition",
     "create_function",
     "create_index_concurrently",
-    "detach_row_version",
+    "create_trigger",
     "drop_default_partition",
     "drop_function",
     "drop_index_concurrently",
+    "drop_trigger",
     "execute_sql_file",
 ]
 
 # For statements nobody queues behind: long enough for other people's transactions to end, not for ever.
 CONCURRENT_LOCK_TIMEOUT = "5min"
 
-_ATTACH_ROW_VERSION = """
-    CREATE TRIGGER raise_row_version BEFORE UPDATE ON %(table)s
-    FOR EACH ROW EXECUTE FUNCTION raise_row_version()
+_CREATE_TRIGGER = """
+    CREATE TRIGGER %(name)s %(events)s ON %(table)s
+    FOR EACH %(per)s EXECUTE FUNCTION %(function)s(%(arguments)s)
 """
-_DETACH_ROW_VERSION = "DROP TRIGGER raise_row_version ON %(table)s"
+_DROP_TRIGGER = "DROP TRIGGER %(name)s ON %(table)s"
 _CREATE_DEFAULT_PARTITION = "CREATE TABLE %(partition)s PARTITION OF %(table)s DEFAULT"
-_DROP_FUNCTION = "DROP FUNCTION %(function)s()"
+_DROP_FUNCTION = "DROP FUNCTION %(function)s"
 _IS_INVALID = text(
     "SELECT true FROM pg_index WHERE indexrelid = to_regclass(CAST(:index AS text)) AND NOT indisvalid"
 )
@@ -93,18 +94,24 @@ def create_function(name: str) -> None:
 
 
 def drop_function(name: str) -> None:
-    """Drop the function *name*, which takes no arguments."""
+    """Drop the function *name*."""
     _execute_ddl(_DROP_FUNCTION, function=name)
 
 
-def attach_row_version(table: str) -> None:
-    """Have every update of a row of *table* raise its row_version and updated_at."""
-    _execute_ddl(_ATTACH_ROW_VERSION, table=table)
+def create_trigger(name: str, table: str, events: str, per: str, function: str, *arguments: str) -> None:
+    """Call *function* with *arguments* at *events* (`BEFORE UPDATE`) of *table*, per ROW or STATEMENT."""
+    _execute_ddl(
+        _CREATE_TRIGGER,
+        {"events": events, "per": per, "arguments": ", ".join(map(_literal, arguments))},
+        name=name,
+        table=table,
+        function=function,
+    )
 
 
-def detach_row_version(table: str) -> None:
-    """Undo attach_row_version."""
-    _execute_ddl(_DETACH_ROW_VERSION, table=table)
+def drop_trigger(name: str, table: str) -> None:
+    """Drop the trigger *name* of *table*."""
+    _execute_ddl(_DROP_TRIGGER, name=name, table=table)
 
 
 def create_default_partition(table: str) -> None:
@@ -135,10 +142,17 @@ def _outside_a_transaction() -> Iterator[None]:
             op.get_bind().execute(_LOCK_TIMEOUT, {"value": before})
 
 
-def _execute_ddl(statement: str, **names: str) -> None:
+def _execute_ddl(statement: str, words: Mapping[str, str] = MappingProxyType({}), /, **names: str) -> None:
+    """Execute *statement*, its placeholders replaced by *words* as they are and by *names* quoted."""
     quoted = {placeholder: _quoted(name) for placeholder, name in names.items()}
-    op.execute(DDL(statement, context=quoted))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    op.execute(DDL(statement, context={**words, **quoted}))  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 def _quoted(name: str) -> str:
     return op.get_context().dialect.identifier_preparer.quote(name)
+
+
+def _literal(value: str) -> str:
+    return str(
+        literal(value).compile(dialect=op.get_context().dialect, compile_kwargs={"literal_binds": True})
+    )

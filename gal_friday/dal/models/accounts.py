@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from gal_friday.dal.models.enums import AccountMode, CashFlowKind, InstrumentKind
 from gal_friday.dal.models.models_base import (
     AccountScoped,
+    AppendOnly,
     Base,
     Identified,
     JsonObject,
@@ -68,7 +69,7 @@ class Instrument(Recorded, Mutable, Base):
     active: Mapped[bool] = mapped_column(server_default=text("true"), comment="Whether it can be traded now")
 
 
-class CashFlow(Identified, AccountScoped, Base):
+class CashFlow(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "cash_flows"
     __table_args__ = (
         Index(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from gal_friday.dal.models.enums import LiquidityType, ReportSource, Side
 from gal_friday.dal.models.models_base import (
     AccountScoped,
+    AppendOnly,
     Base,
     Identified,
     JsonObject,
@@ -24,7 +25,7 @@ from gal_friday.dal.models.orders import Order
 from gal_friday.dal.models.positions import Position
 
 
-class Fill(Identified, AccountScoped, Base):
+class Fill(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "fills"
     __table_args__ = (
         UniqueConstraint(

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from gal_friday.dal.models.enums import AuditOperation
 from gal_friday.dal.models.models_base import (
     AccountScoped,
+    AppendOnly,
     Base,
     JsonObject,
     LongInt,
@@ -20,7 +21,7 @@ from gal_friday.dal.models.models_base import (
 from gal_friday.dal.models.types import TransactionId
 
 
-class EventLog(AccountScoped, Base):
+class EventLog(AccountScoped, AppendOnly, Base):
     __tablename__ = "event_log"
     __table_args__ = (
         # Within the account: streams of another one are neither seen nor in the way.
@@ -82,7 +83,7 @@ class EventSubscription(Recorded, Mutable, Base):
     )
 
 
-class AuditEntry(Base):
+class AuditEntry(AppendOnly, Base):
     __tablename__ = "audit_log"
     __table_args__ = (
         Index(None, "table_name", "row_key", "recorded_at"),
@@ -124,7 +125,7 @@ class AuditEntry(Base):
     after: Mapped[JsonObject | None] = mapped_column(comment="New values; of an UPDATE only what changed")
 
 
-class AuditSeal(Base):
+class AuditSeal(AppendOnly, Base):
     __tablename__ = "audit_seals"
     __table_args__ = (
         CheckConstraint("ordinal >= 1 AND (ordinal = 1) = (previous_hash IS NULL)", name="chained"),

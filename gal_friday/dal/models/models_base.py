@@ -54,6 +54,7 @@ __all__ = [
     "Identified",
     "Recorded",
     "Mutable",
+    "AppendOnly",
     "AccountKeyed",
     "AccountScoped",
     "DEFAULT_ACCOUNT_ID",
@@ -131,6 +132,7 @@ class Base(DeclarativeBase):
         super().__init_subclass__(**kwargs)
         if isinstance(table := cls.__dict__.get("__table__"), Table):
             _declare_checks_of_types(table)
+            table.info["append_only"] = issubclass(cls, AppendOnly)
 
     def __repr__(self) -> str:
         # Keys only: rows may hold what a log must not.
@@ -180,6 +182,10 @@ class Mutable:
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805 -- a class-level directive
         return {"version_id_col": cls.row_version, "version_id_generator": False, "eager_defaults": True}
+
+
+class AppendOnly:
+    """A row that is its own record: a trigger refuses whatever would change or remove it."""
 
 
 def _account(*, primary_key: bool = False) -> MappedColumn[str]:

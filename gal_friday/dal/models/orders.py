@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, FetchedValue, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.enums import (
@@ -18,6 +18,7 @@ from gal_friday.dal.models.enums import (
 )
 from gal_friday.dal.models.models_base import (
     AccountScoped,
+    AppendOnly,
     Base,
     ExactCost,
     Identified,
@@ -133,6 +134,11 @@ class Order(Identified, Mutable, AccountScoped, Base):
     status: Mapped[OrderStatus] = mapped_column(
         server_default=OrderStatus.PENDING_NEW, comment="Where it stands; moves forward only"
     )
+    status_at: Mapped[datetime] = mapped_column(
+        server_default=text("clock_timestamp()"),
+        server_onupdate=FetchedValue(),
+        comment="Since when it stands there; the server's clock where the writer names no time",
+    )
     reported_status: Mapped[OrderStatus | None] = mapped_column(
         comment="What the exchange last said; status follows when the fills are there"
     )
@@ -151,12 +157,12 @@ class Order(Identified, Mutable, AccountScoped, Base):
     fills: Mapped[list["Fill"]] = relationship(lazy="raise_on_sql", viewonly=True, order_by="Fill.filled_at")
 
 
-class OrderHistory(Identified, AccountScoped, Base):
+class OrderHistory(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "order_history"
     __table_args__ = (
         Index(None, "order_id", "occurred_at", "id"),
         Index(None, "account_id", "occurred_at"),
-        {"comment": "Append-only: every change of an order and every report about it"},
+        {"comment": "Append-only, written by a trigger: every change of an order and every report about it"},
     )
 
     order_id: Mapped[UUID] = mapped_column(

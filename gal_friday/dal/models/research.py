@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from gal_friday.dal.models.enums import BacktestStatus, ModelStage
 from gal_friday.dal.models.models_base import (
+    AppendOnly,
     Base,
     Identified,
     JsonArray,
@@ -190,7 +191,7 @@ class MachineLearningModel(Identified, Mutable, Base):
     training_completed_at: Mapped[datetime | None] = mapped_column(comment="When its training ended")
 
 
-class Prediction(Identified, Base):
+class Prediction(Identified, AppendOnly, Base):
     __tablename__ = "predictions"
     __table_args__ = (
         Index(None, "id"),

@@ -11,6 +11,7 @@ from gal_friday.dal.models.enums import EntryType, RiskScope, RiskVerdict, Side,
 from gal_friday.dal.models.models_base import (
     AccountKeyed,
     AccountScoped,
+    AppendOnly,
     Base,
     Identified,
     JsonArray,
@@ -93,7 +94,7 @@ class RiskLimit(Recorded, Mutable, AccountKeyed, Base):
     )
 
 
-class RiskDecision(Identified, AccountScoped, Base):
+class RiskDecision(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "risk_decisions"
     __table_args__ = (
         Index(None, "signal_id"),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from gal_friday.dal.models.enums import ConfigDataType, Severity
 from gal_friday.dal.models.models_base import (
+    AppendOnly,
     Base,
     Identified,
     JsonAny,
@@ -30,7 +31,7 @@ def _where_present(name: str) -> Index:
     return Index(None, name, "log_timestamp", postgresql_where=column(name).is_not(None))
 
 
-class Log(Identified, Base):
+class Log(Identified, AppendOnly, Base):
     __tablename__ = "system_logs"
     __table_args__ = (
         Index(None, "log_level", "log_timestamp"),

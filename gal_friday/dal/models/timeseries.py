@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from gal_friday.dal.models.enums import Side
 from gal_friday.dal.models.models_base import (
     AccountScoped,
+    AppendOnly,
     Base,
     Identified,
     JsonArray,
@@ -65,7 +66,7 @@ class Candle(Recorded, Base):
     )
 
 
-class MarketTrade(Recorded, Base):
+class MarketTrade(Recorded, AppendOnly, Base):
     __tablename__ = "market_trades"
     __table_args__ = (
         Index(None, "traded_at", postgresql_using="brin"),
@@ -116,7 +117,7 @@ class SeriesPoint(Recorded, Base):
     fields: Mapped[JsonObject] = mapped_column(comment="Values measured")
 
 
-class PortfolioSnapshot(Identified, AccountScoped, Base):
+class PortfolioSnapshot(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "portfolio_snapshots"
     __table_args__ = (
         UniqueConstraint(

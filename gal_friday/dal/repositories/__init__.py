@@ -2,6 +2,7 @@
 
 from gal_friday.dal.repositories.account_repository import AccountRepository
 from gal_friday.dal.repositories.archived_trade_repository import ArchivedTradeRepository
+from gal_friday.dal.repositories.audit_repository import AuditRepository
 from gal_friday.dal.repositories.backtest_repository import BacktestRepository
 from gal_friday.dal.repositories.cash_flow_repository import CashFlowRepository
 from gal_friday.dal.repositories.commit_marker_repository import CommitMarkerRepository
@@ -74,6 +75,7 @@ class Repositories:
     instances: InstanceRepository
     leases: LeaseRepository
     commit_markers: CommitMarkerRepository
+    audit: AuditRepository
     logs: LogRepository
     configurations: ConfigurationRepository
     system_config: SystemConfigRepository

@@ -1,0 +1,73 @@
+"""What the server does by itself: its functions, and the triggers that follow from the models.
+
+A trigger covers raw SQL as well. Autogenerate compares what is declared here with the database.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Table
+
+from gal_friday.dal.models.auditing import audit_arguments, is_audited
+from gal_friday.dal.models.enums import OrderStatus
+from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
+
+#: Each is defined by one statement in the migrations' `sql/<name>.sql`; a function follows those it calls.
+FUNCTIONS = (
+    "raise_row_version",
+    "new_id",
+    "guard_order",
+    "record_order_history",
+    "refuse_change",
+    "refuse_truncate",
+    "exact_image",
+    "record_change",
+)
+
+_HISTORY_EVENTS = (
+    "AFTER INSERT OR UPDATE OF status, reported_status, quantity, quote_quantity, limit_price, stop_price"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Trigger:
+    """A trigger in the words of CREATE TRIGGER; *events* are in the order the server prints them in."""
+
+    table: str
+    name: str
+    events: str
+    per: str
+    function: str
+    arguments: tuple[str, ...] = ()
+
+
+def triggers_of(table: Table) -> Iterator[Trigger]:
+    """The triggers *table* is to have."""
+    if "row_version" in table.columns:
+        yield Trigger(table.name, "raise_row_version", "BEFORE UPDATE", "ROW", "raise_row_version")
+    if table.info.get("append_only"):
+        yield Trigger(table.name, "refuse_change", "BEFORE DELETE OR UPDATE", "ROW", "refuse_change")
+        yield Trigger(table.name, "refuse_truncate", "BEFORE TRUNCATE", "STATEMENT", "refuse_change")
+    if is_audited(table):
+        recording = ("AFTER INSERT OR DELETE OR UPDATE", "ROW", "record_change", audit_arguments(table))
+        yield Trigger(table.name, "record_change", *recording)
+        yield Trigger(table.name, "refuse_truncate", "BEFORE TRUNCATE", "STATEMENT", "refuse_truncate")
+    if table.name == "orders":
+        steps = tuple(legal_steps(ORDER_TRANSITIONS))
+        yield Trigger(table.name, "guard_order", "BEFORE UPDATE", "ROW", "guard_order", steps)
+        yield Trigger(table.name, "record_order_history", _HISTORY_EVENTS, "ROW", "record_order_history")
+
+
+def triggers_of_partition(table: Table, partition: str) -> Iterator[Trigger]:
+    """The triggers *partition* needs of its own: the server hands down those that are called per row only."""
+    for trigger in triggers_of(table):
+        if trigger.per == "STATEMENT":
+            yield replace(trigger, table=partition)
+
+
+def legal_steps(transitions: Mapping[OrderStatus, frozenset[OrderStatus]]) -> Iterator[str]:
+    """Each legal step as `NEW>FILLED`, in the order the statuses are declared in."""
+    for source in OrderStatus:
+        for target in OrderStatus:
+            if target in transitions[source]:
+                yield f"{source}>{target}"
