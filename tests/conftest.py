@@ -61,7 +61,10 @@ async def _make_template(server: PostgresServer) -> str:
     server.create_database(name)
     url = make_url(server.url(name))
     await MigrationManager(url, DatabaseSettings()).run_migrations()
-    async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool, pool.transaction() as uow:
+    async with (
+        DatabaseConnectionPool(DatabaseSettings(), url=url) as pool,
+        pool.transaction(actor="open_database") as uow,
+    ):
         await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
     return name
 

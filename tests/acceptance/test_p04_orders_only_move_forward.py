@@ -104,7 +104,14 @@ async def test_each_step_is_in_the_history_with_its_time_and_source(uow: UnitOfW
     await uow.orders.transition(order.id, OrderStatus.PARTIALLY_FILLED, at=NOON + MINUTE)
     async with uow.recorded_as(source=ReportSource.RECONCILE, reason="found gone", at=NOON + 2 * MINUTE):
         order.status = OrderStatus.CANCELED
-    await uow.orders.transition(order.id, OrderStatus.FILLED, at=NOON + 3 * MINUTE)
+    assert order.quantity is not None
+    await uow.orders.transition(
+        order.id,
+        OrderStatus.FILLED,
+        at=NOON + 3 * MINUTE,
+        filled_quantity=order.quantity,
+        cost=order.quantity * 100,
+    )
     steps = [
         (row.from_status, row.to_status, row.occurred_at, row.source, row.reason)
         for row in await history(uow, order)

@@ -189,7 +189,7 @@ async def test_the_record_is_searched_by_row_actor_and_time_page_by_page(databas
         await uow.unmatched_fills.add_once(an_unmatched_fill())
     async with database.transaction(actor="bob") as uow:
         await uow.orders.transition(order.id, OrderStatus.NEW)
-        await uow.orders.transition(order.id, OrderStatus.FILLED)
+        await uow.orders.transition(order.id, OrderStatus.CANCELED)
     search = database.audit.search
     everything = (await search(table="orders", key=order.id)).items
     assert [(entry.actor, entry.operation) for entry in everything] == [

@@ -25,11 +25,14 @@ CHANGES = {
     "one fill belongs to another order": "UPDATE fills SET order_id ="
     " (SELECT order_id FROM fills ORDER BY filled_at LIMIT 1)"
     " WHERE id = (SELECT max(id::text)::uuid FROM fills)",
-    "one row was saved once more": "UPDATE positions SET quantity = quantity"
-    " WHERE id = (SELECT max(id::text)::uuid FROM positions)",
+    "one row was saved once more": "UPDATE strategies SET row_version = row_version + 1",
     "one candle is missing": "DELETE FROM market_data WHERE timestamp ="
     " (SELECT max(timestamp) FROM market_data)",
 }
+
+
+# Behind the back of the triggers that would refuse it or put it on record.
+WITHOUT_TRIGGERS = text("SET LOCAL session_replication_role = replica")
 
 
 @pytest.fixture
@@ -48,6 +51,7 @@ async def test_every_table_is_compared(replayed: tuple[Database, Run, EndState])
 async def test_one_changed_row_is_a_difference(replayed: tuple[Database, Run, EndState], change: str) -> None:
     database, _, before = replayed
     async with database.transaction() as uow:
+        await uow.session.execute(WITHOUT_TRIGGERS)
         await uow.session.execute(text(CHANGES[change]))
     after = await state_of(database)
     difference = before.first_difference(after)
@@ -61,6 +65,7 @@ async def test_other_ids_and_recording_times_are_no_difference(
 ) -> None:
     database, _, before = replayed
     async with database.transaction() as uow:
+        await uow.session.execute(WITHOUT_TRIGGERS)
         for statement in (
             "UPDATE system_logs SET id = gen_random_uuid()",
             "UPDATE portfolio_snapshots SET id = gen_random_uuid()",
