@@ -70,7 +70,9 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Give up the share; whoever gives up the last one does not wait for the server to stop."""
-        with self._one_at_a_time:
+        with self._one_at_a_time, explained(self._data_directory):
+            if self._share:
+                self._leave_watched()
             self._give_up_share()
 
     def pin(self) -> Endpoint:
@@ -161,30 +163,36 @@ class EmbeddedServer:
                     )
                 yield data_directory, deadline
 
+    def _leave_watched(self) -> None:
+        """See to it that the server has a watchdog; one may have been killed."""
+        store = find_store(self._data_directory.resolve())
+        if store is None or is_held(store.watchdog_lock) or not is_held(store.server_lock):
+            return
+        with FileLock(store.start_lock) as start_lock:
+            # Whoever starts the server at this moment sees to it just so.
+            if start_lock.try_exclusive():
+                start_watchdog(store)
+
     def _give_up_share(self) -> None:
         if self._share:
             self._share.close()
             self._share = None
 
     def _ensure_running(self, store: Store, deadline: Deadline) -> Endpoint:
-        for attempt in itertools.count(1):
+        log_offset = 0
+        for attempt in itertools.count():
             with FileLock(store.server_lock) as server_lock:
                 if endpoint := self._join(store, server_lock, deadline):
                     return endpoint
-                # Nothing of an earlier server is alive.
+                # Nothing of an earlier server is alive, not even of the one started here.
+                said = log_since(store.log, log_offset)
+                # One that was killed could not say why it ended.
+                if attempt == START_ATTEMPTS or (attempt and any(word in said for word in GAVE_UP)):
+                    raise program_failed(
+                        "the server ended while starting", said, store.directory, log_file=str(store.log)
+                    )
                 log_offset = self._start(store, server_lock, deadline)
             # From here on only the server holds its lock.
-            while is_held(store.server_lock):
-                if pid_file := ready(store.cluster):
-                    return _endpoint(store, pid_file)
-                if not deadline.pause():
-                    raise self._timed_out("the server was not ready", store, deadline)
-            said = log_since(store.log, log_offset)
-            # One that was killed could not say why it ended.
-            if attempt == START_ATTEMPTS or any(word in said for word in GAVE_UP):
-                raise program_failed(
-                    "the server ended while starting", said, store.directory, log_file=str(store.log)
-                )
         raise AssertionError("unreachable: the attempts end above")
 
     def _join(self, store: Store, server_lock: FileLock, deadline: Deadline) -> Endpoint | None:

@@ -121,6 +121,25 @@ def test_a_killed_watchdog_is_replaced_by_the_next_user(data_directory: Path) ->
     assert "database system is shut down" in server_log(data_directory)
 
 
+def test_whoever_leaves_replaces_a_killed_watchdog_so_that_the_server_stops(data_directory: Path) -> None:
+    with EmbeddedServer(embedded_settings(data_directory)):
+        os.kill(watchdog_pid(data_directory), signal.SIGKILL)
+        wait_for(lambda: not is_held(store_of(data_directory).watchdog_lock), "SIGKILL did not end it")
+    wait_until_stopped(data_directory)
+    assert "database system is shut down" in server_log(data_directory)
+
+
+def test_leaving_a_deleted_data_directory_is_no_error(data_directory: Path) -> None:
+    with EmbeddedServer(embedded_settings(data_directory)) as endpoint:
+        store = store_of(data_directory)
+        pid = postmaster_pid(data_directory)
+        hidden = data_directory.rename(data_directory.with_name("hidden"))
+    assert endpoint.data_directory == store.cluster
+    hidden.rename(data_directory)
+    wait_until_stopped(data_directory)
+    assert _is_gone(pid)
+
+
 @pytest.mark.parametrize("attempt", range(6))
 async def test_killed_at_any_moment_of_its_first_start_it_starts_the_next_time(
     new_data_directory: Path, attempt: int
