@@ -1,9 +1,7 @@
 """The servers and databases tests run on."""
 
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -106,14 +104,6 @@ async def uow(shared_pool: DatabaseConnectionPool) -> AsyncIterator[UnitOfWork]:
         async with shared_pool.transaction(actor="test") as uow:
             yield uow
             raise Undo
-
-
-@pytest.fixture
-def open_directory() -> Iterator[Path]:
-    """A directory the account root's embedded server runs as can get to, as it cannot to tmp_path."""
-    with tempfile.TemporaryDirectory(prefix="gal_friday_test_") as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
 
 
 class Undo(Exception):

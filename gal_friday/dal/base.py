@@ -179,11 +179,13 @@ class BaseRepository(Generic[M]):
         async with AsyncSession(connection, join_transaction_mode="rollback_only") as reader:
             result = await reader.stream_scalars(statement)
             try:
-                async for entity in result:
-                    yield entity
-                    with translate_orm_errors():
-                        await reader.flush()
-                    reader.expunge(entity)
+                async for batch in result.partitions():
+                    for entity in batch:
+                        yield entity
+                        if reader.is_modified(entity):
+                            with translate_orm_errors():
+                                await reader.flush()
+                        reader.expunge(entity)
             finally:
                 await result.close()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.embedded_servers import a_data_directory
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SNIPPETS = [
@@ -24,18 +26,18 @@ def test_there_is_something_to_run() -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_the_snippet_runs(snippet: str, open_directory: Path) -> None:
+def test_the_snippet_runs(snippet: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GAL_FRIDAY_")}
-    environment["GAL_FRIDAY_EMBEDDED__LINGER_SECONDS"] = "0"
-    done = subprocess.run(
-        [sys.executable, "-c", snippet],
-        cwd=open_directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    with a_data_directory(".gal_friday") as directory:
+        done = subprocess.run(
+            [sys.executable, "-c", snippet],
+            cwd=directory.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
 
 

@@ -171,10 +171,10 @@ async def test_opening_without_migrating_refuses_an_older_schema(empty_database_
             raise AssertionError("it must not open")
 
 
-async def test_without_a_url_the_embedded_server_is_opened(open_directory: Path) -> None:
+async def test_without_a_url_the_embedded_server_is_opened(new_data_directory: Path) -> None:
     settings = Settings(
         database=DatabaseSettings(url=None),
-        embedded=EmbeddedSettings(data_directory=open_directory / "data", linger_seconds=0),
+        embedded=EmbeddedSettings(data_directory=new_data_directory, linger_seconds=0),
     )
     async with open_database(settings) as db:
         assert (await db.pool.health_check()).ok
@@ -285,15 +285,17 @@ async def test_a_stream_that_is_left_early_gives_its_connection_back(database: D
     assert database.pool.stats().checked_out == 0
 
 
-async def test_a_broken_off_opening_leaves_no_share_of_the_embedded_server(open_directory: Path) -> None:
-    embedded = EmbeddedSettings(data_directory=open_directory / "data", linger_seconds=0)
+async def test_a_broken_off_opening_leaves_no_share_of_the_embedded_server(
+    new_data_directory: Path,
+) -> None:
+    embedded = EmbeddedSettings(data_directory=new_data_directory, linger_seconds=0)
 
     async def work() -> None:
         async with open_database(Settings(database=DatabaseSettings(url=None), embedded=embedded)):
             raise AssertionError("it must not get that far")
 
     async def has_begun() -> bool:
-        return (open_directory / "data").exists()
+        return await asyncio.to_thread(new_data_directory.exists)
 
     async def is_left() -> bool:
         return not EmbeddedServer(embedded).status().in_use
