@@ -1,6 +1,7 @@
 """The open database: transactions, calls of their own, and what is left when they fail."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -206,7 +207,7 @@ asyncio.run(main())
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={"GAL_FRIDAY_DATABASE__URL": postgres_server.url(), "PATH": ""},
+        env=os.environ | {"GAL_FRIDAY_DATABASE__URL": postgres_server.url()},
         capture_output=True,
         text=True,
         check=True,
