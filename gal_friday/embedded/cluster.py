@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gal_friday.embedded.binaries import Installation
-from gal_friday.embedded.endpoint import DATABASE, PORT, SUPERUSER
+from gal_friday.embedded.endpoint import PORT, SUPERUSER
 from gal_friday.embedded.failures import program_failed
 from gal_friday.embedded.locks import Deadline
 from gal_friday.embedded.privileges import Account
@@ -24,7 +24,7 @@ INITDB_OPTIONS = (
 )
 BUILTIN_LOCALE_SINCE = 17
 BUILTIN_LOCALE_OPTIONS = ("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8")
-CREATE_DATABASE = f"CREATE DATABASE {DATABASE};\n"
+CREATE_DATABASE = "CREATE DATABASE gal_friday;\n"  # the one endpoint.py names
 # Appended to initdb's postgresql.conf; the owner may change these.
 CONFIGURATION = """
 # gal_friday
