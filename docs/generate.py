@@ -36,7 +36,9 @@ def _section(table: Table) -> str:
     for column in table.columns:
         kind = column.type.compile(dialect=DIALECT)
         key = " **key**" if column.primary_key else ""
-        references = "".join(f" → {key.target_fullname}" for key in column.foreign_keys)
+        references = "".join(
+            f" → {name}" for name in sorted(key.target_fullname for key in column.foreign_keys)
+        )
         default = getattr(getattr(column.server_default, "arg", None), "text", None) or getattr(
             column.server_default, "arg", ""
         )
