@@ -34,6 +34,7 @@ DEMANDS: Mapping[str, Mapping[str, Any]] = {
     "market_data": {"timeframe": "5m"},
     "positions": {"closed_at": None},
     "orders": {"client_order_id": None, "origin": "EXTERNAL"},
+    "unmatched_fills": {"exchange_order_id": "X1"},
     "system_config": {"value": "x", "data_type": "string", "is_sensitive": False},
 }
 

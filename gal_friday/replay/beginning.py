@@ -1,6 +1,6 @@
 """Where a run begins, or goes on."""
 
-from gal_friday.dal.models import CashFlow, CashFlowKind, Instrument, RiskLimit, RiskScope, Strategy
+from gal_friday.dal.models import Instrument, RiskLimit, RiskScope, Strategy
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import AlreadyExists, NotFound
 from gal_friday.replay.progress import STATE_KEY, Progress
@@ -18,6 +18,7 @@ async def begin(uow: UnitOfWork, run: Run) -> Progress:
             exchange=run.exchange,
             reporting_currency=run.quote,
             initial_capital=run.rules.initial_capital,
+            opened_at=run.candles[0].timestamp,
         )
         # Of two processes that begin the same run the second waits here, and finds it begun.
         await uow.portfolio_states.get_for_update(run.quote, account_id=run.name)
@@ -55,15 +56,6 @@ async def begin(uow: UnitOfWork, run: Run) -> Progress:
             key=run.name,
             max_notional=run.rules.max_notional,
             max_daily_loss=run.rules.max_daily_loss,
-        )
-    )
-    await uow.cash_flows.add(
-        CashFlow(
-            account_id=run.name,
-            currency=run.quote,
-            amount=run.rules.initial_capital,
-            kind=CashFlowKind.OPENING,
-            occurred_at=run.candles[0].timestamp,
         )
     )
     progress = Progress()

@@ -42,7 +42,8 @@ _FUNCTIONS = text("""
     SELECT proname FROM pg_proc WHERE proname = ANY (:functions) AND pg_function_is_visible(oid)
 """)
 _TRIGGER_DEFINITION = re.compile(
-    r"CREATE TRIGGER (?P<name>\w+) (?P<events>.+) ON \S+ FOR EACH (?P<per>.+)"
+    r"CREATE (?:CONSTRAINT )?TRIGGER (?P<name>\w+) (?P<events>.+) ON \S+"
+    r" (?P<deferred>DEFERRABLE INITIALLY DEFERRED )?FOR EACH (?P<per>.+)"
     r" EXECUTE FUNCTION (?P<function>\w+)\((?P<arguments>.*)\)",
     re.DOTALL,
 )
@@ -161,14 +162,14 @@ def _present_triggers(connection: Connection, tables: set[str]) -> set[Trigger]:
         assert words is not None, definition
         arguments = tuple(text.replace("''", "'") for text in _TRIGGER_ARGUMENT.findall(words["arguments"]))
         if table in tables:
-            found.add(
-                Trigger(table, words["name"], words["events"], words["per"], words["function"], arguments)
-            )
+            what = (words["name"], words["events"], words["per"], words["function"], arguments)
+            found.add(Trigger(table, *what, deferred=words["deferred"] is not None))
     return found
 
 
 def _creation(trigger: Trigger) -> HelperCall:
     how = (trigger.events, trigger.per, trigger.function, *trigger.arguments)
+    create = "create_deferred_trigger" if trigger.deferred else "create_trigger"
     return HelperCall(
-        ("create_trigger", trigger.name, trigger.table, *how), ("drop_trigger", trigger.name, trigger.table)
+        (create, trigger.name, trigger.table, *how), ("drop_trigger", trigger.name, trigger.table)
     )

@@ -18,6 +18,7 @@ from gal_friday.dal.models.types import TransactionId
 __all__ = [
     "TransactionId",
     "create_default_partition",
+    "create_deferred_trigger",
     "create_function",
     "create_index_concurrently",
     "create_trigger",
@@ -33,6 +34,10 @@ CONCURRENT_LOCK_TIMEOUT = "5min"
 
 _CREATE_TRIGGER = """
     CREATE TRIGGER %(name)s %(events)s ON %(table)s
+    FOR EACH %(per)s EXECUTE FUNCTION %(function)s(%(arguments)s)
+"""
+_CREATE_DEFERRED_TRIGGER = """
+    CREATE CONSTRAINT TRIGGER %(name)s %(events)s ON %(table)s DEFERRABLE INITIALLY DEFERRED
     FOR EACH %(per)s EXECUTE FUNCTION %(function)s(%(arguments)s)
 """
 _DROP_TRIGGER = "DROP TRIGGER %(name)s ON %(table)s"
@@ -100,13 +105,14 @@ def drop_function(name: str) -> None:
 
 def create_trigger(name: str, table: str, events: str, per: str, function: str, *arguments: str) -> None:
     """Call *function* with *arguments* at *events* (`BEFORE UPDATE`) of *table*, per ROW or STATEMENT."""
-    _execute_ddl(
-        _CREATE_TRIGGER,
-        {"events": events, "per": per, "arguments": ", ".join(map(_literal, arguments))},
-        name=name,
-        table=table,
-        function=function,
-    )
+    _create_trigger(_CREATE_TRIGGER, name, table, events, per, function, arguments)
+
+
+def create_deferred_trigger(
+    name: str, table: str, events: str, per: str, function: str, *arguments: str
+) -> None:
+    """Like `create_trigger`, but called when the transaction commits."""
+    _create_trigger(_CREATE_DEFERRED_TRIGGER, name, table, events, per, function, arguments)
 
 
 def drop_trigger(name: str, table: str) -> None:
@@ -140,6 +146,13 @@ def _outside_a_transaction() -> Iterator[None]:
             yield
         finally:
             op.get_bind().execute(_LOCK_TIMEOUT, {"value": before})
+
+
+def _create_trigger(
+    statement: str, name: str, table: str, events: str, per: str, function: str, arguments: Sequence[str]
+) -> None:
+    words = {"events": events, "per": per, "arguments": ", ".join(map(_literal, arguments))}
+    _execute_ddl(statement, words, name=name, table=table, function=function)
 
 
 def _execute_ddl(statement: str, words: Mapping[str, str] = MappingProxyType({}), /, **names: str) -> None:

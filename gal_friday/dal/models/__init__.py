@@ -28,7 +28,7 @@ from gal_friday.dal.models.enums import (
     TimeInForce,
     TradeStatus,
 )
-from gal_friday.dal.models.fills import Fill, UnmatchedFill
+from gal_friday.dal.models.fills import Fill, FillAlias, UnmatchedFill
 from gal_friday.dal.models.history import AuditEntry, AuditSeal, EventLog, EventSubscription
 from gal_friday.dal.models.instances import AccountLease, CommitMarker, Instance
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID, Base, new_id
@@ -64,6 +64,7 @@ __all__ = [
     "EventLog",
     "EventSubscription",
     "Fill",
+    "FillAlias",
     "Instance",
     "InstanceStatus",
     "Instrument",

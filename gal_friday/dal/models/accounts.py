@@ -12,8 +12,10 @@ from gal_friday.dal.models.models_base import (
     AccountScoped,
     AppendOnly,
     Base,
+    ExactCost,
     Identified,
     JsonObject,
+    LongInt,
     Mutable,
     Recorded,
     Str20,
@@ -48,6 +50,8 @@ class Instrument(Recorded, Mutable, Base):
     __tablename__ = "instruments"
     __table_args__ = (
         CheckConstraint("contract_multiplier > 0", name="multiplier_positive"),
+        # Profit of a contract settled in its base currency is not price difference × quantity.
+        CheckConstraint("kind = 'SPOT' OR settle_currency <> base_currency", name="linear"),
         {"comment": "What can be traded where, in which steps"},
     )
 
@@ -83,15 +87,22 @@ class CashFlow(Identified, AccountScoped, AppendOnly, Base):
         Index(None, "account_id", "currency", "occurred_at"),
         Index(None, "position_id"),
         CheckConstraint("kind <> 'ADJUSTMENT' OR reason IS NOT NULL", name="adjustment_has_a_reason"),
+        CheckConstraint(
+            "applied_seq IS NULL OR (kind = 'ADJUSTMENT' AND position_id IS NOT NULL)",
+            name="numbered_adjusts_a_position",
+        ),
         {"comment": "Append-only: money that moved for another reason than a fill"},
     )
 
     currency: Mapped[Str20] = mapped_column(comment="Currency of the amount")
-    amount: Mapped[Decimal] = mapped_column(comment="Positive into the account, negative out of it")
+    amount: Mapped[ExactCost] = mapped_column(comment="Positive into the account, negative out of it")
     kind: Mapped[CashFlowKind] = mapped_column(comment="Why the money moved")
     venue_id: Mapped[Str100 | None] = mapped_column(comment="The exchange's id of the movement")
     position_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("positions.id", ondelete="RESTRICT"), comment="Position it concerns, as funding does"
+    )
+    applied_seq: Mapped[LongInt | None] = mapped_column(
+        comment="Its number among the fills of the position it adjusts"
     )
     reason: Mapped[str | None] = mapped_column(comment="Explanation; required for an adjustment")
     occurred_at: Mapped[datetime] = mapped_column(comment="When the money moved, by the exchange's clock")

@@ -12,6 +12,7 @@ from gal_friday.dal.models.models_base import (
     AccountScoped,
     AppendOnly,
     Base,
+    ExactCost,
     Identified,
     JsonObject,
     LongInt,
@@ -58,6 +59,7 @@ class Fill(Identified, AccountScoped, AppendOnly, Base):
         server_default=text("false"), comment="True where the exchange sent no id"
     )
     exchange_order_id: Mapped[Str100] = mapped_column(comment="The exchange's order id")
+    client_order_id: Mapped[Str100 | None] = mapped_column(comment="Our order id, where the report names it")
     exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
     trading_pair: Mapped[Str64] = mapped_column(comment="Canonical pair, BASE/QUOTE")
     applied_seq: Mapped[LongInt | None] = mapped_column(
@@ -72,11 +74,20 @@ class Fill(Identified, AccountScoped, AppendOnly, Base):
     )
     commission_asset: Mapped[Str20] = mapped_column(comment="Currency of the commission")
     commission_rate: Mapped[Proportion | None] = mapped_column(comment="Fee as a proportion of the value")
-    commission_quote: Mapped[Decimal | None] = mapped_column(
+    commission_quote: Mapped[ExactCost | None] = mapped_column(
         comment="Fee in quote currency; empty where the rate is not known"
     )
-    realized_pnl: Mapped[Decimal | None] = mapped_column(
-        comment="Profit and loss it realised, before commission"
+    contract_multiplier: Mapped[Decimal] = mapped_column(
+        server_default=text("1"), comment="The instrument's, as it was applied"
+    )
+    net_quantity: Mapped[Decimal | None] = mapped_column(
+        comment="Units the position changed by, negative when sold: a fee taken in base units is out of it"
+    )
+    cumulative_quantity: Mapped[Decimal | None] = mapped_column(
+        comment="Base units of the order filled after it, where the exchange says so"
+    )
+    realized_pnl: Mapped[ExactCost | None] = mapped_column(
+        comment="Exact profit and loss it realised, before commission"
     )
     liquidity_type: Mapped[LiquidityType | None] = mapped_column(comment="Added or took liquidity")
     filled_at: Mapped[datetime] = mapped_column(comment="When it happened, by the exchange's clock")
@@ -93,6 +104,37 @@ class Fill(Identified, AccountScoped, AppendOnly, Base):
     position: Mapped[Position | None] = relationship(lazy="raise_on_sql")
 
 
+class FillAlias(Identified, AccountScoped, AppendOnly, Base):
+    __tablename__ = "fill_aliases"
+    __table_args__ = (
+        UniqueConstraint(
+            "account_id",
+            "exchange",
+            "trading_pair",
+            "exchange_order_id",
+            "fill_id",
+            name="uq_fill_aliases_identity",
+        ),
+        Index(None, "aliased_fill_id"),
+        {"comment": "Append-only: further ids a fill became known by, like the real one of a synthetic fill"},
+    )
+
+    aliased_fill_id: Mapped[UUID] = mapped_column(
+        ForeignKey("fills.id", ondelete="RESTRICT"), comment="Fill it is an id of"
+    )
+    fill_id: Mapped[Str100] = mapped_column(comment="The exchange's trade id, or one derived by us")
+    fill_id_synthetic: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="True where the exchange sent no id"
+    )
+    exchange_order_id: Mapped[Str100] = mapped_column(comment="The exchange's order id")
+    exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
+    trading_pair: Mapped[Str64] = mapped_column(comment="Canonical pair, BASE/QUOTE")
+    source: Mapped[ReportSource] = mapped_column(comment="How it became known")
+    raw: Mapped[JsonObject | None] = mapped_column(comment="The exchange's report as received")
+
+    fill: Mapped[Fill] = relationship(lazy="raise_on_sql")
+
+
 class UnmatchedFill(Identified, AccountScoped, Base):
     __tablename__ = "unmatched_fills"
     __table_args__ = (
@@ -101,19 +143,28 @@ class UnmatchedFill(Identified, AccountScoped, Base):
             "exchange",
             "trading_pair",
             "exchange_order_id",
+            "client_order_id",
             "fill_id",
             name="uq_unmatched_fills_identity",
+            postgresql_nulls_not_distinct=True,
         ),
+        Index(None, "exchange_order_id"),
+        Index(None, "client_order_id"),
+        CheckConstraint("num_nonnulls(exchange_order_id, client_order_id) > 0", name="names_an_order"),
         Index(None, "received_at"),
         {"comment": "Fills whose order is not known yet"},
     )
 
     exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
     trading_pair: Mapped[Str64] = mapped_column(comment="Pair as sent")
-    exchange_order_id: Mapped[Str100] = mapped_column(comment="The exchange's order id")
+    exchange_order_id: Mapped[Str100 | None] = mapped_column(comment="The exchange's order id")
+    client_order_id: Mapped[Str100 | None] = mapped_column(comment="Our order id, where the report names it")
     fill_id: Mapped[Str100] = mapped_column(comment="The exchange's trade id, or one derived by us")
     payload: Mapped[JsonObject] = mapped_column(comment="The fill as it will be applied")
     received_at: Mapped[datetime] = mapped_column(
         server_default=text("now()"), comment="When we first heard of it"
     )
     source: Mapped[ReportSource] = mapped_column(comment="How we first heard of it")
+    problem: Mapped[str | None] = mapped_column(
+        comment="Why it could not be applied although its order is known"
+    )

@@ -128,7 +128,7 @@ class Order(Identified, Mutable, AccountScoped, Base):
     commission_by_asset: Mapped[JsonObject] = mapped_column(
         server_default=text("'{}'"), comment="Commission per currency, amounts as text"
     )
-    commission_quote: Mapped[Decimal] = mapped_column(
+    commission_quote: Mapped[ExactCost] = mapped_column(
         server_default=text("0"), comment="Commission in quote currency, as far as rates are known"
     )
     status: Mapped[OrderStatus] = mapped_column(
@@ -141,6 +141,9 @@ class Order(Identified, Mutable, AccountScoped, Base):
     )
     reported_status: Mapped[OrderStatus | None] = mapped_column(
         comment="What the exchange last said; status follows when the fills are there"
+    )
+    reported_filled_quantity: Mapped[Decimal | None] = mapped_column(
+        comment="Base units the exchange last said were filled"
     )
     error_message: Mapped[str | None] = mapped_column(comment="Why it was rejected")
     retry_count: Mapped[int] = mapped_column(server_default=text("0"), comment="Times it was sent again")

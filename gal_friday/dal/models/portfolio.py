@@ -12,6 +12,7 @@ from gal_friday.dal.models.models_base import (
     AccountKeyed,
     AccountScoped,
     Base,
+    ExactCost,
     Identified,
     JsonObject,
     Mutable,
@@ -115,7 +116,9 @@ class PortfolioState(Recorded, Mutable, AccountKeyed, Base):
 
     currency: Mapped[Str20] = mapped_column(primary_key=True, comment="Currency of the amounts")
     initial_capital: Mapped[Decimal] = mapped_column(comment="Capital the account was opened with")
-    closed_equity: Mapped[Decimal] = mapped_column(comment="Initial capital and all realised profit and loss")
+    closed_equity: Mapped[ExactCost] = mapped_column(
+        comment="Exact sum of cash flows and realised profit and loss, less commission"
+    )
     total_risk_amount: Mapped[Decimal] = mapped_column(
         server_default=text("0"), comment="Loss if every open position is stopped out"
     )

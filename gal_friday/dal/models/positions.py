@@ -61,10 +61,10 @@ class Position(Identified, Mutable, AccountScoped, Base):
     entry_price: Mapped[Decimal | None] = mapped_column(
         comment="cost / quantity, half up to 18 decimals; kept when closed"
     )
-    realized_pnl: Mapped[Decimal] = mapped_column(
-        server_default=text("0"), comment="Profit and loss of what was closed, before commission"
+    realized_pnl: Mapped[ExactCost] = mapped_column(
+        server_default=text("0"), comment="Exact profit and loss of what was closed, before commission"
     )
-    total_commission: Mapped[Decimal] = mapped_column(
+    total_commission: Mapped[ExactCost] = mapped_column(
         server_default=text("0"), comment="Commission in quote currency"
     )
     last_applied_seq: Mapped[LongInt] = mapped_column(

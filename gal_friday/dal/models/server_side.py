@@ -22,6 +22,7 @@ FUNCTIONS = (
     "refuse_truncate",
     "exact_image",
     "record_change",
+    "book_cash_flow",
 )
 
 _HISTORY_EVENTS = (
@@ -31,7 +32,10 @@ _HISTORY_EVENTS = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Trigger:
-    """A trigger in the words of CREATE TRIGGER; *events* are in the order the server prints them in."""
+    """A trigger in the words of CREATE TRIGGER; *events* are in the order the server prints them in.
+
+    A *deferred* one is called when the transaction commits.
+    """
 
     table: str
     name: str
@@ -39,6 +43,7 @@ class Trigger:
     per: str
     function: str
     arguments: tuple[str, ...] = ()
+    deferred: bool = False
 
 
 def triggers_of(table: Table) -> Iterator[Trigger]:
@@ -52,6 +57,8 @@ def triggers_of(table: Table) -> Iterator[Trigger]:
         recording = ("AFTER INSERT OR DELETE OR UPDATE", "ROW", "record_change", audit_arguments(table))
         yield Trigger(table.name, "record_change", *recording)
         yield Trigger(table.name, "refuse_truncate", "BEFORE TRUNCATE", "STATEMENT", "refuse_truncate")
+    if table.name == "cash_flows":
+        yield Trigger(table.name, "book_cash_flow", "AFTER INSERT", "ROW", "book_cash_flow")
     if table.name == "orders":
         steps = tuple(legal_steps(ORDER_TRANSITIONS))
         yield Trigger(table.name, "guard_order", "BEFORE UPDATE", "ROW", "guard_order", steps)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from gal_friday.dal.models.models_base import (
     AccountKeyed,
     Base,
+    ExactCost,
     JsonAny,
     JsonObject,
     Mutable,
@@ -51,7 +52,7 @@ class Strategy(Recorded, Mutable, Base):
     winning_trades: Mapped[int] = mapped_column(
         server_default=text("0"), comment="Closed trades with a profit"
     )
-    total_pnl: Mapped[Decimal] = mapped_column(
+    total_pnl: Mapped[ExactCost] = mapped_column(
         server_default=text("0"), comment="Realised profit and loss in the account's reporting currency"
     )
     max_drawdown: Mapped[Proportion] = mapped_column(

@@ -11,6 +11,7 @@ from gal_friday.dal.models.enums import Side, TradeStatus
 from gal_friday.dal.models.models_base import (
     AccountScoped,
     Base,
+    ExactCost,
     Identified,
     JsonObject,
     Mutable,
@@ -77,15 +78,21 @@ class TradeColumns(Identified, AccountScoped):
     filled_quantity: Mapped[Decimal] = mapped_column(
         server_default=text("0"), comment="Base units exited so far"
     )
+    entry_value: Mapped[ExactCost] = mapped_column(
+        server_default=text("0"), comment="Exact sum of price × quantity of its entries"
+    )
+    exit_value: Mapped[ExactCost] = mapped_column(
+        server_default=text("0"), comment="Exact sum of price × quantity of its exits"
+    )
     average_entry_price: Mapped[Decimal] = mapped_column(comment="Average of the entry fills, 18 decimals")
     average_exit_price: Mapped[Decimal | None] = mapped_column(
         comment="Average of the exit fills, 18 decimals"
     )
-    total_commission: Mapped[Decimal] = mapped_column(
+    total_commission: Mapped[ExactCost] = mapped_column(
         server_default=text("0"), comment="Commission of all its fills in quote currency"
     )
-    realized_pnl: Mapped[Decimal | None] = mapped_column(
-        comment="Exit value - entry value - commission in quote currency"
+    realized_pnl: Mapped[ExactCost | None] = mapped_column(
+        comment="Exact profit and loss of what was exited so far, less commission; final when closed"
     )
     realized_pnl_pct: Mapped[Proportion | None] = mapped_column(
         comment="Profit in percent of the entry value"

@@ -7,6 +7,7 @@ from gal_friday.dal.repositories.backtest_repository import BacktestRepository
 from gal_friday.dal.repositories.cash_flow_repository import CashFlowRepository
 from gal_friday.dal.repositories.commit_marker_repository import CommitMarkerRepository
 from gal_friday.dal.repositories.configuration_repository import ConfigurationRepository
+from gal_friday.dal.repositories.fill_alias_repository import FillAliasRepository
 from gal_friday.dal.repositories.fill_repository import FillRepository
 from gal_friday.dal.repositories.instance_repository import InstanceRepository
 from gal_friday.dal.repositories.instrument_repository import InstrumentRepository
@@ -55,6 +56,7 @@ class Repositories:
     orders: OrderRepository
     order_history: OrderHistoryRepository
     fills: FillRepository
+    fill_aliases: FillAliasRepository
     unmatched_fills: UnmatchedFillRepository
     trades: TradeRepository
     archived_trades: ArchivedTradeRepository

@@ -19,6 +19,7 @@ class UnmatchedFillRepository(BaseRepository[UnmatchedFill]):
                 UnmatchedFill.exchange,
                 UnmatchedFill.trading_pair,
                 UnmatchedFill.exchange_order_id,
+                UnmatchedFill.client_order_id,
                 UnmatchedFill.fill_id,
             ],
         )
