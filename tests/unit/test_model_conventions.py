@@ -80,7 +80,7 @@ def test_no_table_of_the_data_dictionary_is_missing() -> None:
     assert set(Base.metadata.tables) == {
         *("accounts", "instruments", "cash_flows"),
         *("strategies", "strategy_state", "signals", "risk_limits", "risk_decisions"),
-        *("orders", "order_history", "fills", "unmatched_fills", "trades", "trades_archive"),
+        *("orders", "order_history", "fills", "fill_aliases", "unmatched_fills", "trades", "trades_archive"),
         *("positions", "position_marks"),
         *("portfolio_positions", "portfolio_state", "pyramiding_state", "signal_log"),
         *("instance_metadata", "account_leases", "commit_markers"),

@@ -105,14 +105,16 @@ def drop_function(name: str) -> None:
 
 def create_trigger(name: str, table: str, events: str, per: str, function: str, *arguments: str) -> None:
     """Call *function* with *arguments* at *events* (`BEFORE UPDATE`) of *table*, per ROW or STATEMENT."""
-    _create_trigger(_CREATE_TRIGGER, name, table, events, per, function, arguments)
+    words = {"events": events, "per": per, "arguments": ", ".join(map(_literal, arguments))}
+    _execute_ddl(_CREATE_TRIGGER, words, name=name, table=table, function=function)
 
 
 def create_deferred_trigger(
     name: str, table: str, events: str, per: str, function: str, *arguments: str
 ) -> None:
     """Like `create_trigger`, but called when the transaction commits."""
-    _create_trigger(_CREATE_DEFERRED_TRIGGER, name, table, events, per, function, arguments)
+    words = {"events": events, "per": per, "arguments": ", ".join(map(_literal, arguments))}
+    _execute_ddl(_CREATE_DEFERRED_TRIGGER, words, name=name, table=table, function=function)
 
 
 def drop_trigger(name: str, table: str) -> None:
@@ -146,13 +148,6 @@ def _outside_a_transaction() -> Iterator[None]:
             yield
         finally:
             op.get_bind().execute(_LOCK_TIMEOUT, {"value": before})
-
-
-def _create_trigger(
-    statement: str, name: str, table: str, events: str, per: str, function: str, arguments: Sequence[str]
-) -> None:
-    words = {"events": events, "per": per, "arguments": ", ".join(map(_literal, arguments))}
-    _execute_ddl(statement, words, name=name, table=table, function=function)
 
 
 def _execute_ddl(statement: str, words: Mapping[str, str] = MappingProxyType({}), /, **names: str) -> None:
