@@ -19,6 +19,7 @@ from gal_friday.dal.models import (
     SystemConfig,
     new_id,
 )
+from gal_friday.dal.models.portfolio import DEFAULT_INITIAL_CAPITAL
 from gal_friday.dal.repositories.configuration_repository import config_hash_of
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.database import Database
@@ -92,8 +93,14 @@ async def test_cash_is_found_by_the_exchanges_id_and_summed_by_currency(uow: Uni
 
     assert await uow.cash_flows.get_by_venue_id(CashFlowKind.FUNDING, "D1") is funding
     assert await uow.cash_flows.get_by_venue_id(CashFlowKind.FEE, "D1") is None
-    assert await uow.cash_flows.totals() == {"USD": Decimal("99.500000000000000001"), "EUR": Decimal(3)}
+    opening = DEFAULT_INITIAL_CAPITAL
+    assert await uow.cash_flows.totals() == {
+        "USD": opening + Decimal("99.500000000000000001"),
+        "EUR": Decimal(3),
+    }
     assert await uow.cash_flows.totals(account_id="nobody") == {}
+    equity = {state.currency: state.closed_equity for state in await uow.portfolio_states.of_account()}
+    assert equity == await uow.cash_flows.totals(), "whoever books money moves the equity"
     span = (NOON, NOON + 2 * MINUTE)
     assert await uow.cash_flows.between(*span) == [deposit, funding]
     assert await uow.cash_flows.between(NOON, NOON + 3 * MINUTE, currency="EUR") == [in_euros]
