@@ -37,7 +37,7 @@ class Fill(Identified, AccountScoped, AppendOnly, Base):
             "fill_id",
             name="uq_fills_identity",
         ),
-        Index(None, "order_id"),
+        UniqueConstraint("order_id", "fill_id"),
         Index(None, "position_id", "applied_seq"),
         Index(None, "trade_id"),
         Index(None, "exchange_order_id"),
@@ -107,14 +107,7 @@ class Fill(Identified, AccountScoped, AppendOnly, Base):
 class FillAlias(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "fill_aliases"
     __table_args__ = (
-        UniqueConstraint(
-            "account_id",
-            "exchange",
-            "trading_pair",
-            "exchange_order_id",
-            "fill_id",
-            name="uq_fill_aliases_identity",
-        ),
+        UniqueConstraint("order_id", "fill_id"),
         Index(None, "aliased_fill_id"),
         {"comment": "Append-only: further ids a fill became known by, like the real one of a synthetic fill"},
     )
@@ -122,13 +115,13 @@ class FillAlias(Identified, AccountScoped, AppendOnly, Base):
     aliased_fill_id: Mapped[UUID] = mapped_column(
         ForeignKey("fills.id", ondelete="RESTRICT"), comment="Fill it is an id of"
     )
+    order_id: Mapped[UUID] = mapped_column(
+        ForeignKey("orders.id", ondelete="RESTRICT"), comment="Order filled"
+    )
     fill_id: Mapped[Str100] = mapped_column(comment="The exchange's trade id, or one derived by us")
     fill_id_synthetic: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="True where the exchange sent no id"
     )
-    exchange_order_id: Mapped[Str100] = mapped_column(comment="The exchange's order id")
-    exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
-    trading_pair: Mapped[Str64] = mapped_column(comment="Canonical pair, BASE/QUOTE")
     source: Mapped[ReportSource] = mapped_column(comment="How it became known")
     raw: Mapped[JsonObject | None] = mapped_column(comment="The exchange's report as received")
 

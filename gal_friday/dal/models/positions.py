@@ -31,6 +31,7 @@ class Position(Identified, Mutable, AccountScoped, Base):
             "exchange",
             "trading_pair",
             "strategy_id",
+            "quote_currency",
             unique=True,
             postgresql_where=text("closed_at IS NULL"),
             postgresql_nulls_not_distinct=True,

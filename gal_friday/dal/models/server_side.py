@@ -22,7 +22,26 @@ FUNCTIONS = (
     "refuse_truncate",
     "exact_image",
     "record_change",
+    "book_equity",
     "book_cash_flow",
+    "average_price_rounded",
+    "ratio_rounded",
+    "cost_share_rounded",
+    "order_status_after",
+    "fill_of_report",
+    "fill_problem",
+    "order_of_fill",
+    "fill_known_as",
+    "with_terms",
+    "lock_open_position",
+    "enter_trade",
+    "exit_trade",
+    "book_on_position",
+    "advance_order",
+    "lock_unmatched",
+    "apply_fill",
+    "apply_fills",
+    "match_unmatched_fills",
 )
 
 _HISTORY_EVENTS = (
@@ -63,6 +82,14 @@ def triggers_of(table: Table) -> Iterator[Trigger]:
         steps = tuple(legal_steps(ORDER_TRANSITIONS))
         yield Trigger(table.name, "guard_order", "BEFORE UPDATE", "ROW", "guard_order", steps)
         yield Trigger(table.name, "record_order_history", _HISTORY_EVENTS, "ROW", "record_order_history")
+        yield Trigger(
+            table.name,
+            "match_unmatched_fills",
+            "AFTER INSERT OR UPDATE OF exchange_order_id, client_order_id",
+            "ROW",
+            "match_unmatched_fills",
+            deferred=True,
+        )
 
 
 def triggers_of_partition(table: Table, partition: str) -> Iterator[Trigger]:

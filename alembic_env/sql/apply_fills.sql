@@ -1,0 +1,47 @@
+-- Takes reports of executions one after the other, in the order given. What they have in common with other
+-- batches is locked at the beginning: orders, then positions, then equity, each in one order.
+CREATE FUNCTION apply_fills(reports jsonb, actor text, application text)
+RETURNS TABLE (
+    result text, fill uuid, order_id uuid, position_id uuid, trade_id uuid, applied_seq bigint,
+    realized_pnl numeric, order_status text, reason text
+)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    source_before text := coalesce(current_setting('gal_friday.source', true), '');
+    reason_before text := coalesce(current_setting('gal_friday.reason', true), '');
+    time_before text := coalesce(current_setting('gal_friday.occurred_at', true), '');
+    involved uuid[];
+BEGIN
+    IF actor IS NOT NULL THEN
+        PERFORM set_config('gal_friday.actor', actor, true);
+    END IF;
+    IF application IS NOT NULL THEN
+        PERFORM set_config('gal_friday.application', application, true);
+    END IF;
+    IF jsonb_array_length(reports) > 1 THEN
+        SELECT array_agg(order_of_fill(jsonb_populate_record(NULL::fills, report))) INTO involved
+        FROM jsonb_array_elements(reports) AS report;
+        PERFORM FROM orders WHERE id = ANY (involved) ORDER BY id FOR UPDATE;
+        PERFORM FROM positions AS held
+        WHERE closed_at IS NULL AND EXISTS (
+            SELECT FROM orders
+            WHERE orders.id = ANY (involved) AND orders.account_id = held.account_id
+                AND orders.exchange = held.exchange AND orders.trading_pair = held.trading_pair
+                AND orders.strategy_id IS NOT DISTINCT FROM held.strategy_id
+        )
+        ORDER BY id FOR UPDATE;
+        PERFORM FROM portfolio_state
+        WHERE account_id IN (SELECT orders.account_id FROM orders WHERE id = ANY (involved))
+        ORDER BY account_id, currency FOR UPDATE;
+    END IF;
+    RETURN QUERY
+        SELECT outcome.*
+        FROM jsonb_array_elements(reports) WITH ORDINALITY AS given (report, place),
+            LATERAL apply_fill(report) AS outcome
+        ORDER BY place;
+    PERFORM set_config('gal_friday.source', source_before, true),
+        set_config('gal_friday.reason', reason_before, true),
+        set_config('gal_friday.occurred_at', time_before, true);
+END
+$$

@@ -1,0 +1,25 @@
+-- Fills that were kept for an order are applied in the transaction that stores it or learns its id, at its end.
+CREATE FUNCTION match_unmatched_fills() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    kept unmatched_fills;
+    outcome record;
+BEGIN
+    PERFORM lock_unmatched(NEW.account_id, NEW.exchange, NEW.exchange_order_id);
+    PERFORM lock_unmatched(NEW.account_id, NEW.exchange, NEW.client_order_id);
+    FOR kept IN
+        SELECT * FROM unmatched_fills
+        WHERE account_id = NEW.account_id AND exchange = NEW.exchange
+            AND (exchange_order_id = NEW.exchange_order_id OR client_order_id = NEW.client_order_id)
+        ORDER BY (payload ->> 'filled_at')::timestamptz, id
+    LOOP
+        SELECT * INTO outcome FROM apply_fills(jsonb_build_array(kept.payload), NULL, NULL);
+        IF outcome.result IN ('APPLIED', 'DUPLICATE') THEN
+            DELETE FROM unmatched_fills WHERE id = kept.id;
+        ELSE
+            UPDATE unmatched_fills SET problem = outcome.reason WHERE id = kept.id;
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$$
