@@ -18,6 +18,7 @@ from gal_friday.config import DatabaseSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool, make_engine
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, ReportSource
+from gal_friday.dal.pooled_execution import PooledExecution
 from gal_friday.dal.repositories import Repositories
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.embedded import EmbeddedServer
@@ -39,6 +40,7 @@ class Database(Repositories):
 
     def __init__(self, pool: DatabaseConnectionPool) -> None:
         self.pool = pool
+        self.execution = PooledExecution(pool)
 
     def __getattr__(self, name: str) -> Any:
         if name not in repository_classes():

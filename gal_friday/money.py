@@ -35,6 +35,9 @@ MONEY_CONTEXT = Context(
     rounding=ROUND_HALF_UP,
     traps=[Clamped, DivisionByZero, FloatOperation, Inexact, InvalidOperation, Overflow, Subnormal],
 )
+# A cost of 56 digits times a quantity of 38, scaled by the decimals of the quotient.
+_WIDE_CONTEXT = MONEY_CONTEXT.copy()
+_WIDE_CONTEXT.prec = 2 * PRECISION
 _ROUNDING_CONTEXT = Context(
     prec=PRECISION,
     rounding=ROUND_HALF_UP,
@@ -66,6 +69,24 @@ def amount_rounded(amount: Decimal) -> Decimal:
         return amount.quantize(Decimal(1).scaleb(-MONEY_DECIMALS))
 
 
+def cost_share_rounded(cost: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """What of *cost* goes with *part* of the *whole* quantity, half up to 18 decimals; all of it with all.
+
+    Raises ZeroDivisionError for a whole of zero of which part is not.
+    """
+    if part == whole:
+        return cost
+    with localcontext(_WIDE_CONTEXT):
+        share = cost * part
+    return _quotient(share, whole, MONEY_DECIMALS)
+
+
+def cost_rounded(product: Decimal) -> Decimal:
+    """A product brought to an exact cost's 36 decimals, half up: three factors may have more."""
+    with localcontext(_ROUNDING_CONTEXT):
+        return product.quantize(Decimal(1).scaleb(-COST_DECIMALS))
+
+
 def quantity_rounded_down(amount: Decimal, price: Decimal) -> Decimal:
     """Units an *amount* of at least zero buys at *price*, 8 decimals, never more than it can pay for.
 
@@ -92,7 +113,7 @@ def _quotient(dividend: Decimal, divisor: Decimal, decimals: int) -> Decimal:
     if not divisor:
         raise ZeroDivisionError(f"{dividend} / 0")
     # A quotient of 80 digits rounded once more could round twice; the remainder decides instead.
-    with localcontext(MONEY_CONTEXT):
+    with localcontext(_WIDE_CONTEXT):
         scaled_dividend = abs(dividend).scaleb(decimals)
         scaled_divisor = abs(divisor)
         whole, remainder = divmod(scaled_dividend, scaled_divisor)

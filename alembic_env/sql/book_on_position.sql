@@ -9,8 +9,7 @@ DECLARE
         THEN least(p.quantity, abs(f.net_quantity)) ELSE 0 END;
     entered numeric := abs(f.net_quantity) - exited;
     released numeric := CASE WHEN exited > 0 THEN cost_share_rounded(p.cost, exited, p.quantity) ELSE 0 END;
-    -- Exact, but for multipliers whose decimals and those of price and quantity are more than 36.
-    gain numeric := round((exited * f.fill_price - released) * f.contract_multiplier * sign(held), 36);
+    gain numeric := cost_rounded((exited * f.fill_price - released) * f.contract_multiplier * sign(held));
     fee numeric := coalesce(f.commission_quote, 0);
     exit_fee numeric := CASE WHEN exited > 0 THEN cost_share_rounded(fee, exited, abs(f.net_quantity)) ELSE 0 END;
 BEGIN

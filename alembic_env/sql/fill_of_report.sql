@@ -19,6 +19,8 @@ BEGIN
     f.source := coalesce(f.source, 'ENGINE');
     f.received_at := coalesce(f.received_at, now());
     f.created_at := now();
+    f.trade_id := NULL;
+    f.realized_pnl := NULL;
     RETURN f;
 END
 $$

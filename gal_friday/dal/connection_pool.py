@@ -11,7 +11,13 @@ from typing import Self, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import Session
 
 from gal_friday.config import DatabaseSettings, shown
@@ -115,7 +121,7 @@ class DatabaseConnectionPool:
                 return
             engine = make_engine(self._settings, self._url)
             try:
-                await self._retry(lambda: _ask_for_health(engine))
+                await self.retry(lambda: _ask_for_health(engine), on=(DatabaseUnavailable,))
             except BaseException:
                 await engine.dispose()
                 raise
@@ -135,6 +141,11 @@ class DatabaseConnectionPool:
         if self._engine is None:
             raise DatabaseUnavailable("the pool is not open")
         return self._engine
+
+    @property
+    def application_name(self) -> str:
+        """What the audit record knows this application by."""
+        return self._settings.application_name
 
     @property
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
@@ -203,6 +214,10 @@ class DatabaseConnectionPool:
             attempts=attempts,
         )
 
+    async def retry(self, work: Callable[[], Awaitable[T]], *, on: tuple[type[PersistenceError], ...]) -> T:
+        """What *work* gives, tried again after errors of the kinds *on* for `retry_timeout_seconds`."""
+        return await retry(work, on=on, timeout_seconds=self._settings.retry_timeout_seconds)
+
     @asynccontextmanager
     async def session(self, settings: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:
         """A session with an open transaction, its server parameters set as `begin` does.
@@ -212,6 +227,20 @@ class DatabaseConnectionPool:
         async with self.sessionmaker() as session:
             await self.begin(session, settings or {})
             yield session
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose every statement is a transaction of its own: one round trip each.
+
+        Behind PgBouncer the connection's parameters take a transaction to set; there the block is one.
+        """
+        if self.transaction_settings:
+            async with self.session() as session:
+                yield await session.connection()
+                await session.commit()
+            return
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def begin(self, session: AsyncSession, settings: Mapping[str, str]) -> None:
         """Open the transaction of *session*, in one round trip after BEGIN, with parameters that end with it.
@@ -229,7 +258,7 @@ class DatabaseConnectionPool:
                 await session.rollback()  # gives the broken connection back, to be replaced
                 raise
 
-        await self._retry(attempt)
+        await self.retry(attempt, on=(DatabaseUnavailable,))
 
     async def health_check(self, *, timeout_seconds: float = 5.0) -> HealthReport:
         """Ask the server something simple; a database that does not answer is reported, not raised."""
@@ -256,11 +285,6 @@ class DatabaseConnectionPool:
         pool = self.engine.pool
         assert isinstance(pool, MeasuredPool)
         return pool.stats()
-
-    async def _retry(self, work: Callable[[], Awaitable[T]]) -> T:
-        return await retry(
-            work, on=(DatabaseUnavailable,), timeout_seconds=self._settings.retry_timeout_seconds
-        )
 
 
 def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:

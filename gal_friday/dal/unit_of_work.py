@@ -9,14 +9,13 @@ from typing import Any, get_type_hints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gal_friday.dal.attribution import recorded_as
-from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.error_translation import translate_orm_errors
 from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.repositories import Repositories
 
 
 @cache
-def repository_classes() -> dict[str, type[BaseRepository[Any]]]:
+def repository_classes() -> dict[str, type[Any]]:
     """The class of each repository by the name of its attribute."""
     return get_type_hints(Repositories)
 
@@ -31,7 +30,7 @@ class UnitOfWork(Repositories):
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
 
-    def __getattr__(self, name: str) -> BaseRepository[Any]:
+    def __getattr__(self, name: str) -> Any:
         # Reached once per name: most units of work touch a few of the repositories.
         if name not in repository_classes():
             raise AttributeError(f"{type(self).__name__!r} has no repository {name!r}")

@@ -27,6 +27,7 @@ FUNCTIONS = (
     "average_price_rounded",
     "ratio_rounded",
     "cost_share_rounded",
+    "cost_rounded",
     "order_status_after",
     "fill_of_report",
     "fill_problem",

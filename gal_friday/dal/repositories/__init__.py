@@ -1,5 +1,6 @@
 """Repositories: one module and one class for each table, and the names they go by."""
 
+from gal_friday.dal.execution import Execution
 from gal_friday.dal.repositories.account_repository import AccountRepository
 from gal_friday.dal.repositories.archived_trade_repository import ArchivedTradeRepository
 from gal_friday.dal.repositories.audit_repository import AuditRepository
@@ -53,6 +54,7 @@ class Repositories:
     risk_limits: RiskLimitRepository
     risk_decisions: RiskDecisionRepository
 
+    execution: Execution
     orders: OrderRepository
     order_history: OrderHistoryRepository
     fills: FillRepository

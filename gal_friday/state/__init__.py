@@ -1,0 +1,1 @@
+"""Working state and the books: kept, proved and recovered."""
