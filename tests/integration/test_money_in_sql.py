@@ -57,11 +57,7 @@ async def test_a_quotient_is_rounded_alike(
 ) -> None:
     rounded: Callable[[Decimal, Decimal], Decimal] = getattr(money, name)
     dividends, divisors = pairs
-    pair = (
-        func.unnest(numerics("dividends"), numerics("divisors"))
-        .table_valued("dividend", "divisor")
-        .render_derived()
-    )
+    pair = rows_of("dividends", "divisors")
     statement = select(getattr(func, name)(pair.c.dividends, pair.c.divisors, type_=Numeric()))
     by_server = await uow.session.scalars(statement, {"dividends": dividends, "divisors": divisors})
     for dividend, divisor, quotient in zip(dividends, divisors, by_server, strict=True):
@@ -78,11 +74,7 @@ async def test_a_share_of_a_cost_is_rounded_alike(
             whole if source.random() < 0.1 else min(whole, amount(source, AMOUNT_DECIMALS))
             for whole in wholes
         ]
-    row = (
-        func.unnest(numerics("costs"), numerics("parts"), numerics("wholes"))
-        .table_valued("cost", "part", "whole")
-        .render_derived()
-    )
+    row = rows_of("costs", "parts", "wholes")
     statement = select(func.cost_share_rounded(row.c.costs, row.c.parts, row.c.wholes, type_=Numeric()))
     by_server = await uow.session.scalars(statement, {"costs": costs, "parts": parts, "wholes": wholes})
     for cost, part, whole, share in zip(costs, parts, wholes, by_server, strict=True):
