@@ -185,9 +185,7 @@ class Bot:
                     strategy_id=self._run.name,
                     currency=self._run.quote,
                     total_equity=equity,
-                    available_balance=amount_rounded(
-                        closed_equity - position.cost if position else closed_equity
-                    ),
+                    available_balance=amount_rounded(closed_equity - cost),
                     unrealized_pnl=unrealized,
                     realized_pnl=amount_rounded(closed_equity - capital),
                     total_exposure=exposure,
