@@ -194,7 +194,7 @@ def _units_of(intention: Intention, price: Decimal | None) -> Decimal | None:
         return intention.quantity * intention.multiplier
     if intention.amount is None or not price:
         return None
-    return quantity_rounded_down(intention.amount, price)
+    return quantity_rounded_down(max(intention.amount, ZERO), price)
 
 
 def _larger(one: Decimal | None, other: Decimal | None) -> Decimal | None:

@@ -43,7 +43,8 @@ class CheckResult:
         if self.reason is not None:
             return self.reason
         value = "cannot be told" if self.value is None else f"would be {spelled(self.value)}"
-        return f"{self.check} of {self.scope} {self.key} is {spelled(self.limit)}, it {value}"
+        whose = "" if self.key is None else f" of {self.scope} {self.key}"
+        return f"{self.check}{whose} is {spelled(self.limit)}, it {value}"
 
 
 #: A check of one's own: given the situation, what it found.

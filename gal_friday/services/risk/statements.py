@@ -168,14 +168,15 @@ _WORKING = (
             Order,
             currency=_currency_of(Order.trading_pair),
             side=Order.side,
-            quantity=Order.remaining_quantity,
+            # greatest() ignores NULL: the rest of an order without a quantity would read as nothing.
+            quantity=case((Order.quantity.is_not(None), Order.remaining_quantity)),
             price=func.coalesce(
                 Order.limit_price,
                 Order.stop_price,
                 _ITS_DECISION.c.price,
                 _ITS_SIGNAL.proposed_entry_price,
             ),
-            amount=func.greatest(Order.quote_quantity - Order.cost, 0),
+            amount=Order.quote_quantity - Order.cost,
         )
     )
     .select_from(Order)
