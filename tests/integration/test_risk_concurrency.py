@@ -83,14 +83,15 @@ async def decide_at_once(
 
 async def is_somebody_waiting(database: Database) -> bool:
     async with database.transaction() as uow:
-        return (await uow.session.scalars(WAITING)).one() > 0
+        waiting: int = (await uow.session.scalars(WAITING)).one()
+    return waiting > 0
 
 
-@pytest.mark.parametrize("limited", ["max_position_quantity", "max_notional"])
+@pytest.mark.parametrize("limits", [{"max_position_quantity": "10"}, {"max_notional": "1000"}], ids=str)
 async def test_of_32_at_once_exactly_as_many_pass_as_fit(
-    wide: Database, strategy: Strategy, limited: str
+    wide: Database, strategy: Strategy, limits: dict[str, Any]
 ) -> None:
-    await set_limit(wide, **{limited: "10" if limited == "max_position_quantity" else "1000"})
+    await set_limit(wide, **limits)
     signals = await signals_of(wide, strategy)
 
     decisions = await decide_at_once(wide, signals, "1")

@@ -294,3 +294,11 @@ async def test_what_was_changed_but_not_sent_yet_counts(uow: UnitOfWork, strateg
     uow.session.add(signal)
     decision = await RISK.decide(uow, signal, requested_quantity=Decimal(2), reference_price=Decimal(1))
     assert decision.approved_quantity == 1
+
+
+async def test_the_figures_on_record_are_exact(uow: UnitOfWork, strategy: Strategy) -> None:
+    tiny = Decimal("0.000000000000000001")
+    await hold(uow, strategy, "1.000000000000000001", 0, cost=Decimal(0), mark=str(100 + tiny))
+    decision = await decided(uow, strategy)
+    assert decision.portfolio["unrealized_pnl"] == "100.000000000000000101000000000000000001"
+    assert decision.portfolio["equity"] == "5000100.000000000000000101000000000000000001"

@@ -164,7 +164,7 @@ def test_more_on_its_way_never_makes_an_exposure_smaller(
     held: list[Holding], on_their_way: list[Intention], side: Side, units: Decimal, price: Decimal
 ) -> None:
     for book in books_of(held, on_their_way, {}).values():
-        before, after = book.exposure(), book.plus(side, units, price).exposure()
+        before, after = book.exposure, book.plus(side, units, price).exposure
         assert before.units is not None
         assert after.units is not None
         assert after.units >= before.units >= abs(book.held)
@@ -174,8 +174,8 @@ def test_what_closes_a_position_is_no_exposure_even_at_an_unknown_price() -> Non
     book = Book("me", MINE, "USD", held=Decimal(2), held_value=Decimal(200))
     closing = book.plus(Side.SELL, Decimal(2), None)
     assert closing.reach(Side.SELL).value == 0
-    assert closing.exposure().value == 200
-    assert closing.plus(Side.SELL, Decimal(1), Decimal(90)).exposure().value is None
+    assert closing.exposure.value == 200
+    assert closing.plus(Side.SELL, Decimal(1), Decimal(90)).exposure.value is None
 
 
 def test_the_excess_of_a_flip_counts_at_the_highest_price_on_its_way() -> None:
@@ -194,7 +194,7 @@ def test_an_order_by_cost_buys_what_its_price_gives() -> None:
     (book,) = books_of([], [spent], {MINE: Decimal(3)}).values()
     assert book.buying.units == 0
     (book,) = books_of([], [by_cost], {}).values()
-    assert book.exposure().units is None
+    assert book.exposure.units is None
     assert book.counts()
 
 
@@ -202,4 +202,5 @@ def test_what_nobody_can_tell_is_not_passed_and_nothing_is_allowed() -> None:
     books = books_of([], [Intention("me", MINE, "USD", Decimal(1), Side.BUY, None, None)], {})
     limits = Limits(RiskScope.ACCOUNT, "default", max_position_quantity=Decimal(5))
     verdict = judge(a_situation(books, [limits]))
-    assert (verdict.decision, verdict.quantity) == (RiskVerdict.REJECTED, 0)
+    assert verdict.decision is RiskVerdict.REJECTED
+    assert verdict.quantity == 0

@@ -7,6 +7,7 @@ currency of the pair.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 
 from gal_friday.dal.models.enums import Side
 from gal_friday.money import ZERO, quantity_rounded_down
@@ -79,7 +80,7 @@ class Working:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Book:
     """What one strategy has in one pair at one exchange; *held* is negative when short."""
 
@@ -118,6 +119,7 @@ class Book:
         unpriced = excess and working.value is None
         return Exposure(excess, None if unpriced else excess * working.highest_price)
 
+    @cached_property
     def exposure(self) -> Exposure:
         """The larger of what buying and what selling alone could lead to."""
         buying, selling = self.reach(Side.BUY), self.reach(Side.SELL)
@@ -125,7 +127,7 @@ class Book:
 
     def counts(self) -> bool:
         """Whether it is a position, or may become one."""
-        return self.exposure().units != 0
+        return self.exposure.units != 0
 
     def units_to_reduce(self, side: Side) -> Decimal:
         """How much on *side* only makes smaller what is held and not on its way out already."""

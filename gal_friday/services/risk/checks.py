@@ -100,7 +100,7 @@ def min_notional(situation: Situation, quantity: Decimal) -> Iterator[CheckResul
 
 def _position_quantity(situation: Situation, limits: Limits, limit: Decimal) -> CheckResult:
     def measured(book: Book) -> Decimal | None:
-        return book.exposure().units
+        return book.exposure.units
 
     trading_pair = situation.pair.trading_pair
     others = [book for book in situation.others(limits) if book.pair.trading_pair == trading_pair]
@@ -110,7 +110,7 @@ def _position_quantity(situation: Situation, limits: Limits, limit: Decimal) -> 
 
 def _notional(situation: Situation, limits: Limits, check: str, limit: Decimal) -> CheckResult:
     def measured(book: Book) -> Decimal | None:
-        return book.exposure().value
+        return book.exposure.value
 
     def room(side: Side, most: Decimal) -> Decimal:
         return situation.book.units_worth(side, situation.price, most)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from gal_friday.dal.models.enums import RiskScope, Side
-from gal_friday.money import ZERO, canonical, quantity_rounded_down
+from gal_friday.money import ZERO, canonical, exact, quantity_rounded_down
 from gal_friday.services.risk.books import Book, BookKey, Pair
 
 #: Where a decision keeps the price it was made at, among what it is based on.
@@ -155,19 +155,20 @@ class Situation:
     def as_json(self) -> dict[str, Any]:
         """What the decision is based on, for a JSON column; units are base units."""
         book = self.book
-        figures = {
-            PRICE_KEY: self.price,
-            "currency": self.currency,
-            "closed_equity": self.closed_equity,
-            "unrealized_pnl": self.unrealized_pnl,
-            "equity": self.equity,
-            "peak_equity": self.peak_equity,
-            "held_units": book.held,
-            "buying_units": book.buying.units,
-            "selling_units": book.selling.units,
-            "reduction": self.reduction,
-            "open_positions": sum(each.counts() for each in self.books.values()),
-        }
+        with exact():
+            figures = {
+                PRICE_KEY: self.price,
+                "currency": self.currency,
+                "closed_equity": self.closed_equity,
+                "unrealized_pnl": self.unrealized_pnl,
+                "equity": self.equity,
+                "peak_equity": self.peak_equity,
+                "held_units": book.held,
+                "buying_units": book.buying.units,
+                "selling_units": book.selling.units,
+                "reduction": self.reduction,
+                "open_positions": sum(each.counts() for each in self.books.values()),
+            }
         return {name: spelled(value) for name, value in figures.items()}
 
 
