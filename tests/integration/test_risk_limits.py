@@ -87,6 +87,14 @@ async def test_what_is_left_after_resizing_has_to_be_worth_an_order(
     assert exit_.decision is APPROVED
 
 
+async def test_an_entry_has_to_be_worth_an_order(uow: UnitOfWork, strategy: Strategy) -> None:
+    await uow.instruments.add(an_instrument(min_notional=Decimal(10)))
+    enough = await decided(uow, strategy, "0.1")
+    assert (enough.decision, check_of(enough, "min_notional", "PAIR")["passed"]) == (APPROVED, True)
+    too_little = await decided(uow, strategy, "0.09")
+    assert (too_little.decision, too_little.rule) == (REJECTED, "min_notional")
+
+
 async def test_leverage_is_exposure_over_equity(uow: UnitOfWork, strategy: Strategy) -> None:
     await uow.accounts.open_account("small", initial_capital=Decimal(1_000))
     await limit(uow, key="small", account_id="small", max_leverage="2")

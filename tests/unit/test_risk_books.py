@@ -11,7 +11,7 @@ from gal_friday.services.risk.books import Book, BookKey, Holding, Intention, Pa
 from gal_friday.services.risk.checks import limit_checks
 from gal_friday.services.risk.situation import Instrument, Limits, Situation
 from gal_friday.services.risk.verdict import judge
-from tests.factories import NOON
+from tests.factories import NOON, a_signal, a_strategy
 
 MINE = Pair("kraken", "BTC/USD")
 OTHER = Pair("kraken", "ETH/USD")
@@ -66,10 +66,13 @@ def a_situation(
     instrument: Instrument | None = None,
 ) -> Situation:
     return Situation(
-        account_id="default",
-        strategy_id="me",
-        pair=MINE,
-        side=side,
+        signal=a_signal(
+            a_strategy(strategy_id="me"),
+            account_id="default",
+            exchange=MINE.exchange,
+            trading_pair=MINE.trading_pair,
+            side=side,
+        ),
         quantity=quantity,
         price=price,
         currency="USD",

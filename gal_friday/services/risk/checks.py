@@ -60,7 +60,7 @@ def halt(situation: Situation) -> CheckResult:
         None,
         passed=reason is None,
         scope="ACCOUNT",
-        key=situation.account_id,
+        key=situation.signal.account_id,
         reason=reason and f"the account is halted: {reason}",
     )
 

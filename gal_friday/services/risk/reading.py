@@ -44,10 +44,7 @@ class Reading:
         with exact():
             books = books_of(holdings, intentions, {pair: price})
         return Situation(
-            account_id=self.signal.account_id,
-            strategy_id=self.signal.strategy_id,
-            pair=pair,
-            side=self.signal.side,
+            signal=self.signal,
             quantity=quantity,
             price=price,
             currency=self.currency,

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from gal_friday.dal.models.enums import RiskScope, Side
+from gal_friday.dal.models.signals import Signal
 from gal_friday.money import ZERO, canonical, exact, quantity_rounded_down
 from gal_friday.services.risk.books import Book, BookKey, Pair
 
@@ -71,10 +72,7 @@ class Situation:
     *quantity* is in contracts and *price* per base unit; *books* has all currencies.
     """
 
-    account_id: str
-    strategy_id: str
-    pair: Pair
-    side: Side
+    signal: Signal
     quantity: Decimal
     price: Decimal
     currency: str
@@ -87,12 +85,21 @@ class Situation:
     halt_reason: str | None
     decided_at: datetime
 
+    @property
+    def side(self) -> Side:
+        """What the signal wants to do."""
+        return self.signal.side
+
+    @cached_property
+    def pair(self) -> Pair:
+        """What the signal wants to trade, and where."""
+        return Pair(self.signal.exchange, self.signal.trading_pair)
+
     @cached_property
     def book(self) -> Book:
         """The book the signal is about, as it is."""
-        return self.books.get((self.strategy_id, self.pair)) or Book(
-            self.strategy_id, self.pair, self.currency
-        )
+        key = self.signal.strategy_id, self.pair
+        return self.books.get(key) or Book(*key, self.currency)
 
     @cached_property
     def reduction(self) -> Decimal:
