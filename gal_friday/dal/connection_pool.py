@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL
@@ -27,6 +28,7 @@ from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
 from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.dal.write_notices import Watcher, install_write_notices, tables_written
 from gal_friday.errors import (
     CommitUnknown,
     ConfigurationError,
@@ -66,6 +68,7 @@ class _Session(Session):
 
 
 event.listen(_Session, "do_orm_execute", refuse_void_session)
+install_write_notices(_Session)
 
 
 class DatabaseConnectionPool:
@@ -87,6 +90,8 @@ class DatabaseConnectionPool:
         self._opening = asyncio.Lock()
         #: Parameters `begin` sets because the connection could not be opened with them (PgBouncer).
         self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
+        #: Told of every write of this process once its transaction has ended, for as long as they live.
+        self.watchers: WeakSet[Watcher] = WeakSet()
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -115,7 +120,7 @@ class DatabaseConnectionPool:
                 return
             engine = make_engine(self._settings, self._url)
             try:
-                await self._retry(lambda: _ask_for_health(engine))
+                await self.retry(lambda: _ask_for_health(engine), on=(DatabaseUnavailable,))
             except BaseException:
                 await engine.dispose()
                 raise
@@ -196,11 +201,23 @@ class DatabaseConnectionPool:
             async with self.transaction(actor=actor) as uow:
                 return await work(uow)
 
+        return await self.retry(
+            attempt, on=(StaleWrite, TransactionConflict, ConnectionLost), attempts=attempts
+        )
+
+    async def retry(
+        self,
+        work: Callable[[], Awaitable[T]],
+        *,
+        on: tuple[type[PersistenceError], ...],
+        attempts: int | None = None,
+    ) -> T:
+        """What *work* returns, tried again after errors of the kinds *on*, with backoff.
+
+        At most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
+        """
         return await retry(
-            attempt,
-            on=(StaleWrite, TransactionConflict, ConnectionLost),
-            timeout_seconds=self._settings.retry_timeout_seconds,
-            attempts=attempts,
+            work, on=on, timeout_seconds=self._settings.retry_timeout_seconds, attempts=attempts
         )
 
     @asynccontextmanager
@@ -211,7 +228,12 @@ class DatabaseConnectionPool:
         """
         async with self.sessionmaker() as session:
             await self.begin(session, settings or {})
-            yield session
+            try:
+                yield session
+            finally:
+                for watcher in list(self.watchers):
+                    if written := tables_written(session.sync_session, watcher=watcher):
+                        await watcher.rows_written(written)
 
     async def begin(self, session: AsyncSession, settings: Mapping[str, str]) -> None:
         """Open the transaction of *session*, in one round trip after BEGIN, with parameters that end with it.
@@ -229,7 +251,7 @@ class DatabaseConnectionPool:
                 await session.rollback()  # gives the broken connection back, to be replaced
                 raise
 
-        await self._retry(attempt)
+        await self.retry(attempt, on=(DatabaseUnavailable,))
 
     async def health_check(self, *, timeout_seconds: float = 5.0) -> HealthReport:
         """Ask the server something simple; a database that does not answer is reported, not raised."""
@@ -256,11 +278,6 @@ class DatabaseConnectionPool:
         pool = self.engine.pool
         assert isinstance(pool, MeasuredPool)
         return pool.stats()
-
-    async def _retry(self, work: Callable[[], Awaitable[T]]) -> T:
-        return await retry(
-            work, on=(DatabaseUnavailable,), timeout_seconds=self._settings.retry_timeout_seconds
-        )
 
 
 def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:
