@@ -1,6 +1,6 @@
 """DatabaseStateManager: what an engine keeps of one account, saved and restored."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import EVERY_TABLE
 from gal_friday.errors import CommitUnknown, ConnectionLost, StaleWrite, TransactionConflict
-from gal_friday.state.saved_rows import LEDGER_COLUMNS, SavedRows
+from gal_friday.state.saved_rows import SavedRows
 from gal_friday.state.settling import ATTEMPTS, settled
 from gal_friday.state.signal_ledger import SignalReceipt, claim, ledger_entry
 from gal_friday.state.state_transaction import StateTransaction
@@ -100,7 +100,7 @@ class DatabaseStateManager:
         `closed_equity` is not among them: fills and cash flows move it, in the database. Raises InvalidValue
         where it was changed, StaleWrite where the row was, be it by a fill: reload, apply the change, save.
         """
-        await self._save(state, ledger=LEDGER_COLUMNS)
+        await self._save(state)
 
     async def get_portfolio_state(self, currency: str) -> PortfolioState | None:
         """The account's equity and risk in *currency*, or None; never from the cache, fills change it."""
@@ -187,8 +187,8 @@ class DatabaseStateManager:
         if tables & {PortfolioPosition.__tablename__, EVERY_TABLE}:
             await self._cache.clear()
 
-    async def _save(self, entity: Row, *, ledger: Sequence[str] = (), overwrite: bool = False) -> None:
-        image = image_of(entity, account_id=self.account_id, ledger=ledger)
+    async def _save(self, entity: Row, *, overwrite: bool = False) -> None:
+        image = image_of(entity, account_id=self.account_id)
 
         async def attempt(unknown: CommitUnknown | None) -> None:
             async with self._transaction(self._actor) as (_, saved_rows):

@@ -1,6 +1,5 @@
 """SavedRows: what one transaction has saved, as long as it is not undone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,6 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import was_undone
 from gal_friday.errors import CommitUnknown
 from gal_friday.state.versioned_save import Image, Row, image_of, save_image
-
-#: Of portfolio_state: what fills and cash flows make of it, in the database.
-LEDGER_COLUMNS = ("closed_equity",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +37,12 @@ class SavedRows:
         self._told_by = told_by
         self._saved: list[_SavedRow] = []
 
-    async def save_entity(self, entity: Row, *, ledger: Sequence[str] = (), overwrite: bool = False) -> None:
+    async def save_entity(self, entity: Row, *, overwrite: bool = False) -> None:
         """Store *entity*. Raises InvalidValue, StaleWrite, and what the database refuses it for."""
         if inspect(entity).session is self._session:
             await self._uow.flush()
             return
-        image = image_of(entity, account_id=self._account_id, ledger=ledger)
+        image = image_of(entity, account_id=self._account_id)
         await self.save_image(image, overwrite=overwrite)
 
     async def save_image(

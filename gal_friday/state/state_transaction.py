@@ -6,7 +6,7 @@ from gal_friday.dal.detached import detached_copy
 from gal_friday.dal.models import PortfolioPosition, PortfolioState, PyramidingState, SignalLog
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import EVERY_TABLE, note_write
-from gal_friday.state.saved_rows import LEDGER_COLUMNS, SavedRows
+from gal_friday.state.saved_rows import SavedRows
 from gal_friday.state.signal_ledger import SignalReceipt, claim, fingerprint_of, ledger_entry
 
 
@@ -40,7 +40,7 @@ class StateTransaction:
 
     async def save_portfolio_state(self, state: PortfolioState) -> None:
         """As `DatabaseStateManager.save_portfolio_state`; after StaleWrite the transaction can go on."""
-        await self._saved_rows.save_entity(state, ledger=LEDGER_COLUMNS)
+        await self._saved_rows.save_entity(state)
 
     async def get_portfolio_state(self, currency: str) -> PortfolioState | None:
         """The account's equity and risk in *currency*, or None."""
