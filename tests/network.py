@@ -61,12 +61,17 @@ class Relay:
 
 
 class AnswerEater:
-    """A relay that breaks the connection once the server has answered a COMMIT: each one that *every* divides."""
+    """A relay that breaks connections: at each COMMIT that *every* divides, once the server has answered it.
 
-    def __init__(self, target: URL, *, every: int = 1) -> None:
+    Where commits do not arrive, the server never hears of it.
+    """
+
+    def __init__(self, target: URL, *, every: int = 1, commits_arrive: bool = True) -> None:
         self._target = target
         self._every = every
+        self._commits_arrive = commits_arrive
         self._commits = 0
+        self._is_closed = False
         self.eaten = 0
 
     @asynccontextmanager
@@ -75,7 +80,14 @@ class AnswerEater:
         async with server:
             yield self._target.set(port=server.sockets[0].getsockname()[1])
 
+    def close(self) -> None:
+        """From now on nobody gets through any more."""
+        self._is_closed = True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:
+            writer.transport.abort()
+            return
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         is_eating = asyncio.Event()
@@ -86,6 +98,10 @@ class AnswerEater:
                     self._commits += 1
                     if self._commits % self._every == 0:
                         is_eating.set()
+                        if not self._commits_arrive:
+                            self.eaten += 1
+                            writer.transport.abort()
+                            break
                 far_writer.write(data)
                 await far_writer.drain()
             far_writer.close()

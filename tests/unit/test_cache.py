@@ -1,5 +1,6 @@
 """The L1 cache: what it gives, what it keeps, and what comes too late."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import inspect
 
-from gal_friday.dal.cache import L1Cache
+from gal_friday.dal.cache import L1Cache, Moment
 from gal_friday.dal.models import PortfolioPosition, PortfolioState
 from tests.factories import NOON, a_portfolio_position
 
@@ -180,61 +181,78 @@ async def test_a_row_stored_anew_replaces_the_one_removed_though_its_versions_be
     assert await version_in(cache) == 1
 
 
-STEPS = st.one_of(
-    st.tuples(st.just("write"), st.integers(0, 2)),
-    st.tuples(st.just("tell"), st.integers(0, 5)),
-    st.tuples(st.just("begin to read"), st.integers(0, 2)),
-    st.tuples(st.just("read"), st.integers(0, 5)),
-    st.tuples(st.just("finish reading"), st.integers(0, 5)),
-    st.tuples(st.just("remove"), st.integers(0, 2)),
-    st.tuples(st.just("forget all"), st.just(0)),
-)
+class World:
+    """Three rows that are written, removed, stored anew and read in ways that overlap as they like.
+
+    A row's state is a number; they only grow.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.cache = L1Cache[PortfolioPosition](capacity=capacity, max_age_seconds=None)
+        self._stored: dict[str, int] = {}
+        self._state = 0
+        self._untold: list[tuple[str, int, Moment, bool]] = []
+        self._reads: list[tuple[str, Moment]] = []
+        self._rows_on_their_way: list[tuple[str, Moment, int]] = []
+        self.told: dict[str, int] = {}
+
+    async def write(self, number: int, *, is_removal: bool = False) -> None:
+        key = "ABC"[number % 3]
+        self._state += 1
+        self._stored.pop(key, None)
+        if not is_removal:
+            self._stored[key] = self._state
+        self._untold.append((key, self._state, self.cache.moment(), is_removal))
+
+    async def remove(self, number: int) -> None:
+        await self.write(number, is_removal=True)
+
+    async def tell(self, number: int) -> None:
+        if self._untold:
+            key, state, since, is_removal = self._untold.pop(number % len(self._untold))
+            if is_removal:
+                await self.cache.discard(key)
+            else:
+                await self.cache.put(key, self._row(key, state), since=since, written=True)
+            self.told[key] = max(self.told.get(key, 0), state)
+
+    async def begin_to_read(self, number: int) -> None:
+        self._reads.append(("ABC"[number % 3], self.cache.moment()))
+
+    async def read(self, number: int) -> None:
+        if self._reads:
+            key, since = self._reads.pop(number % len(self._reads))
+            if key in self._stored:
+                self._rows_on_their_way.append((key, since, self._stored[key]))
+
+    async def put(self, number: int) -> None:
+        if self._rows_on_their_way:
+            rows = self._rows_on_their_way
+            key, since, state = rows.pop(number % len(rows))
+            await self.cache.put(key, self._row(key, state), since=since)
+
+    async def forget_all(self, _: int) -> None:
+        await self.cache.clear()
+
+    async def shown(self, key: str) -> int | None:
+        row = await self.cache.get(key)
+        return None if row is None else (row.created_at - NOON) // timedelta(seconds=1)
+
+    @staticmethod
+    def _row(key: str, state: int) -> PortfolioPosition:
+        return a_row(position_id=key, created_at=NOON + state * timedelta(seconds=1))
 
 
-@given(st.lists(STEPS, max_size=40), st.integers(1, 3))
+STEPS = [World.write, World.remove, World.tell, World.begin_to_read, World.read, World.put, World.forget_all]
+
+
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=40), st.integers(1, 3))
 async def test_no_order_of_reads_and_writes_makes_it_show_what_is_older_than_what_it_was_told(
-    steps: list[tuple[str, int]], capacity: int
+    steps: list[tuple[Callable[[World, int], Awaitable[None]], int]], capacity: int
 ) -> None:
-    """Reads and writes of three rows that overlap in any way; rows may be removed and stored anew."""
-    cache = L1Cache[PortfolioPosition](capacity=capacity, max_age_seconds=None)
-    database: dict[int, int] = {}  # key: state; states only grow, as do instants
-    state = 0
-    told: dict[int, int] = {}
-    untold: list[tuple[int, int, Any, bool]] = []
-    reads: list[list[Any]] = []
-
-    def row(key: int, number: int) -> PortfolioPosition:
-        return a_row(1, position_id=str(key), created_at=NOON + number * timedelta(seconds=1))
-
-    for step, argument in steps:
-        match step:
-            case "write" | "remove":
-                state += 1
-                since = cache.moment()
-                untold.append((argument, state, since, step == "remove"))
-                if step == "remove":
-                    database.pop(argument, None)
-                else:
-                    database[argument] = state
-            case "tell" if untold:
-                key, number, since, is_removal = untold.pop(argument % len(untold))
-                if is_removal:
-                    await cache.discard(str(key))
-                else:
-                    await cache.put(str(key), row(key, number), since=since, written=True)
-                told[key] = max(told.get(key, 0), number)
-            case "begin to read":
-                reads.append([argument, cache.moment(), None])
-            case "read" if reads:
-                read = reads[argument % len(reads)]
-                read[2] = database.get(read[0])
-            case "finish reading" if reads:
-                key, since, number = reads.pop(argument % len(reads))
-                if number is not None:
-                    await cache.put(str(key), row(key, number), since=since)
-            case "forget all":
-                await cache.clear()
-        for key, latest in told.items():
-            kept = await cache.get(str(key))
-            if kept is not None:
-                assert (kept.created_at - NOON) / timedelta(seconds=1) >= latest
+    world = World(capacity)
+    for step, number in steps:
+        await step(world, number)
+        for key, state in world.told.items():
+            shown = await world.shown(key)
+            assert shown is None or shown >= state
