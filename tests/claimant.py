@@ -1,8 +1,8 @@
 """A program that takes signals: `python -m tests.claimant URL HOW`.
 
 It says "ready" and reads numbers of signals, one a line. It claims each and, where it is new, acts on it in
-the same transaction. HOW `at-once` takes all, several at a time, once the input has ended, and says which were
-new; `and-wait` takes one, says "taken" before the commit, and waits for ever.
+the same transaction. HOW `at-once` takes all, several at a time, once the input has ended, and says which
+were new; `and-wait` takes one, says "taken" before the commit, and waits for ever.
 """
 
 import asyncio

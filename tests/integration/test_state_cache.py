@@ -25,7 +25,7 @@ def manager(database: Database) -> DatabaseStateManager:
 
 
 @pytest.fixture
-async def another_process(database: Database, database_url: URL) -> AsyncIterator[Database]:
+async def another_process(database_url: URL) -> AsyncIterator[Database]:
     """The same database, opened by somebody who tells us nothing."""
     async with opened(database_url) as opened_elsewhere:
         yield opened_elsewhere
@@ -224,9 +224,8 @@ async def test_a_position_another_process_removed_is_gone_when_asked_to_look(
     manager: DatabaseStateManager, another_process: Database
 ) -> None:
     await manager.save_position(a_portfolio_position(position_id="P1"))
-    await another_process.portfolio_positions.delete(
-        await another_process.portfolio_positions.one(("default", "P1"))
-    )
+    position = await another_process.portfolio_positions.one(("default", "P1"))
+    await another_process.portfolio_positions.delete(position)
     assert await manager.get_position("P1") is not None
     assert await manager.get_position("P1", refresh=True) is None
     assert await manager.get_position("P1") is None

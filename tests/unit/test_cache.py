@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import inspect
 
@@ -246,6 +246,7 @@ class World:
 STEPS = [World.write, World.remove, World.tell, World.begin_to_read, World.read, World.put, World.forget_all]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=40), st.integers(1, 3))
 async def test_no_order_of_reads_and_writes_makes_it_show_what_is_older_than_what_it_was_told(
     steps: list[tuple[Callable[[World, int], Awaitable[None]], int]], capacity: int

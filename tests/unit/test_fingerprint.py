@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gal_friday.dal.models import SignalLog
@@ -89,11 +89,13 @@ def test_the_worked_example_of_the_documentation_is_true() -> None:
     assert signal_fingerprint(signal) == digest[1]
 
 
+@settings(deadline=None)
 @given(SIGNALS)
 def test_it_is_what_the_documentation_says(signal: dict[str, Any]) -> None:
     assert signal_fingerprint(SignalLog(**signal)) == by_hand(signal)
 
 
+@settings(deadline=None)
 @given(SIGNALS, st.integers(0, 6), st.integers(-14 * 60, 14 * 60))
 def test_the_same_signal_spelled_differently_has_the_same(
     signal: dict[str, Any], zeros: int, offset_minutes: int
@@ -106,6 +108,7 @@ def test_the_same_signal_spelled_differently_has_the_same(
     assert signal_fingerprint(SignalLog(**again)) == signal_fingerprint(SignalLog(**signal))
 
 
+@settings(deadline=None)
 @given(SIGNALS, SIGNALS, st.data())
 def test_a_signal_that_differs_in_one_part_has_another(
     signal: dict[str, Any], other: dict[str, Any], data: st.DataObject
