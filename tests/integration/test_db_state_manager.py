@@ -12,11 +12,13 @@ from gal_friday.dal.models import (
     EntryStatus,
     PyramidingState,
 )
+from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import ConstraintViolated, InvalidReference, InvalidValue, StaleWrite
 from gal_friday.state import DatabaseStateManager, StateTransaction
+from gal_friday.state.saved_rows import SavedRows
 from tests.concurrency import at_once
-from tests.factories import MINUTE, NOON, a_portfolio_position, a_strategy
+from tests.factories import MINUTE, NOON, a_portfolio_position, a_signal_log, a_strategy
 from tests.state import SET_LOTS, given_values, stored_lots, the_position, undone, values_of
 from tests.waiting import until
 
@@ -330,3 +332,25 @@ async def test_get_connection_runs_sql_of_ones_own_in_a_transaction(manager: Dat
     async with manager.get_connection() as connection:
         await connection.execute(SET_LOTS, {"lots": 3})
     assert (await the_position(manager)).lots == 3
+
+
+async def test_every_statement_runs_on_every_server_version(uow: UnitOfWork) -> None:
+    t = StateTransaction(uow, SavedRows(uow, account_id="default", told_by=None), account_id="default")
+    position = a_portfolio_position(position_id="P1", lots=1)
+    pyramid = PyramidingState(instrument="GOLD_MINI", base_position_id="P1")
+    for version in (1, 2):
+        position.lots = version
+        await t.save_position(position)
+        await t.save_pyramiding_state(pyramid)
+        stored = (await t.get_all_open_positions())["P1"]
+        assert (stored.lots, stored.row_version) == (version, version)
+    await t.save_position(a_portfolio_position(position_id="P1", lots=3), overwrite=True)
+    with pytest.raises(StaleWrite):
+        await t.save_position(position)
+    assert (await t.get_pyramiding_state())["GOLD_MINI"].row_version == 2
+    state = await t.get_portfolio_state("USD")
+    assert state is not None
+    await t.save_portfolio_state(state)
+    signal = a_signal_log(fingerprint=None)
+    assert [(await t.log_signal(signal)).is_new for _ in range(2)] == [True, False]
+    assert await t.check_duplicate_signal(signal)
