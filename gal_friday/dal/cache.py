@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from gal_friday.dal.detached import detached_copy
+from gal_friday.dal.detached import column_values, detached_entity
 
 R = TypeVar("R", bound=Any)
 
@@ -80,7 +80,9 @@ class Cache(Protocol[R]):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    row: Any
+    model: type[Any]
+    values: dict[str, Any]
+    state: tuple[datetime, int]
     age_from: float
 
 
@@ -122,13 +124,15 @@ class L1Cache(Generic[R]):
             return None
         self._entries.move_to_end(key)
         self._hits += 1
-        copy: R = detached_copy(entry.row)
-        return copy
+        row: R = detached_entity(entry.model, entry.values)
+        return row
 
     async def put(self, key: Hashable, row: R, *, since: Moment, written: bool = False) -> None:
         entry = self._entries.get(key)
+        # Larger for later states: a row that was removed and stored again counts its versions anew.
+        state = row.created_at, row.row_version
         if entry is not None and self._is_fresh(entry):
-            is_too_late = _age(entry.row) > _age(row)
+            is_too_late = entry.state > state
         else:
             is_too_late = self._told_of.get(key, self._told_before) > since.told
         if written:
@@ -136,7 +140,7 @@ class L1Cache(Generic[R]):
         if is_too_late:
             self._refused += 1
             return
-        self._entries[key] = _Entry(detached_copy(row), since.seconds)
+        self._entries[key] = _Entry(type(row), column_values(row), state, since.seconds)
         self._entries.move_to_end(key)
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
@@ -166,8 +170,3 @@ class L1Cache(Generic[R]):
         self._told_of.move_to_end(key)
         if len(self._told_of) > self._capacity:
             _, self._told_before = self._told_of.popitem(last=False)
-
-
-def _age(row: Any) -> tuple[datetime, int]:
-    """Larger for later states of a row: one that was removed and stored again counts its versions anew."""
-    return row.created_at, row.row_version

@@ -19,21 +19,22 @@ _MISSING = object()
 
 def column_values(entity: Base) -> dict[str, Any]:
     """The values of *entity*'s columns that are set or loaded, by attribute; no later change reaches them."""
-    attributes, containers = _attributes(type(entity))
-    values = {name: value for name, value in entity.__dict__.items() if name in attributes}
-    for name in containers:
-        if name in values:
-            values[name] = deepcopy(values[name])
-    return values
+    columns, _ = _attributes(type(entity))
+    return _apart(type(entity), {name: value for name, value in entity.__dict__.items() if name in columns})
+
+
+def detached_entity(model: type[M], values: Mapping[str, Any]) -> M:
+    """The entity of *model* with these column values, as if it had been read and its session closed."""
+    # Five times faster than the constructor, which records every value as a change.
+    entity = cast("M", inspect(model).class_manager.new_instance())
+    entity.__dict__.update(_apart(model, dict(values)))
+    make_transient_to_detached(entity)
+    return entity
 
 
 def detached_copy(entity: M) -> M:
-    """*entity*'s row as an entity of its own, as if it had been read and its session closed."""
-    # Ten times faster than the constructor, which records every value as a change.
-    copy = cast("M", inspect(type(entity)).class_manager.new_instance())
-    copy.__dict__.update(column_values(entity))
-    make_transient_to_detached(copy)
-    return copy
+    """*entity*'s row as an entity of its own."""
+    return detached_entity(type(entity), column_values(entity))
 
 
 def bring_up_to_date(entity: Base, sent: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
@@ -52,6 +53,15 @@ def bring_up_to_date(entity: Base, sent: Mapping[str, Any], stored: Mapping[str,
         make_transient_to_detached(entity)
     for name, value in changed.items():
         setattr(entity, name, value)
+
+
+def _apart(model: type[Base], values: dict[str, Any]) -> dict[str, Any]:
+    """*values* themselves, what can change in place replaced by copies."""
+    _, containers = _attributes(model)
+    for name in containers:
+        if name in values:
+            values[name] = deepcopy(values[name])
+    return values
 
 
 @cache
