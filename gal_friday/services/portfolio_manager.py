@@ -7,14 +7,13 @@ from typing import Any
 
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, PortfolioSnapshot, PositionMark
 from gal_friday.dal.models.types import UtcDateTime
+from gal_friday.dal.repositories.position_mark_repository import PairPrices
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.services.balances import BalanceComparison, compare_balances
 from gal_friday.services.drawdowns import Drawdowns, measure_drawdowns
 from gal_friday.services.equity import Equity, equity_by_currency, in_one_currency
 from gal_friday.services.rates import Rates
 from gal_friday.services.snapshots import make_snapshot
-
-PairOrPlace = str | tuple[str, str]
 
 
 class PortfolioManager:
@@ -30,7 +29,7 @@ class PortfolioManager:
         self.account_id = account_id
 
     async def mark(
-        self, uow: UnitOfWork, prices: Mapping[PairOrPlace, Decimal], *, at: datetime | None = None
+        self, uow: UnitOfWork, prices: PairPrices, *, at: datetime | None = None
     ) -> Sequence[PositionMark]:
         """Mark every open position in the pairs given, in one statement; gives back the marks that changed.
 

@@ -49,6 +49,11 @@ portfolio = PortfolioManager()
 bot_b = PortfolioManager(BOT_B)
 
 
+def figures(*values: object) -> Any:
+    """To be compared with numbers of any type."""
+    return values
+
+
 async def an_account(uow: UnitOfWork, capital: Decimal = Decimal(1_000), **options: Any) -> None:
     await uow.accounts.open_account(BOT_B, initial_capital=capital, opened_at=NOON, **options)
 
@@ -120,19 +125,16 @@ async def test_marks_know_sides_multipliers_and_exchanges(uow: UnitOfWork) -> No
     theirs = a_position(account_id=BOT_B)
     await uow.positions.add_many([long, short, future, deribit, closed, theirs])
 
-    marked = await portfolio.mark(
-        uow,
-        {
-            PAIR: Decimal(51_000),
-            ("deribit", PAIR): Decimal(50_001),
-            ("okx", PAIR): Decimal(1),
-            "XRP/USD": Decimal(51_000),
-            "NIFTY/INR": Decimal(50_002),
-            "ETH/USD": Decimal(1),
-            "DOGE/USD": Decimal(1),
-        },
-        at=NOON,
-    )
+    prices: dict[str | tuple[str, str], Decimal] = {
+        PAIR: Decimal(51_000),
+        ("deribit", PAIR): Decimal(50_001),
+        ("okx", PAIR): Decimal(1),
+        "XRP/USD": Decimal(51_000),
+        "NIFTY/INR": Decimal(50_002),
+        "ETH/USD": Decimal(1),
+        "DOGE/USD": Decimal(1),
+    }
+    marked = await portfolio.mark(uow, prices, at=NOON)
 
     assert {mark.position_id: mark.unrealized_pnl for mark in marked} == {
         long.id: 2_000,
@@ -216,12 +218,12 @@ async def test_equity_is_closed_equity_and_what_open_positions_would_bring(uow: 
     equity = await portfolio.equity(uow)
 
     dollars = equity.by_currency["USD"]
-    assert (dollars.closed_equity, dollars.unrealized_pnl) == (CAPITAL, 1_999)
+    assert figures(dollars.closed_equity, dollars.unrealized_pnl) == (CAPITAL, 1_999)
     assert dollars.equity == equity.total == CAPITAL + 1_999
     assert dollars.exposure == 102_000 + 100_001 + 100_000
-    assert (dollars.bound, dollars.available) == (300_000, CAPITAL - 300_000)
+    assert figures(dollars.bound, dollars.available) == (300_000, CAPITAL - 300_000)
     assert dollars.unmarked_positions == 1
-    assert (dollars.capital, dollars.realized_pnl) == (CAPITAL, 0)
+    assert figures(dollars.capital, dollars.realized_pnl) == (CAPITAL, 0)
     assert (equity.currency, equity.rates) == ("USD", {})
 
 
@@ -238,9 +240,14 @@ async def test_equity_follows_a_position_that_changed_after_its_mark(uow: UnitOf
 async def test_an_account_that_holds_nothing_is_worth_its_capital(uow: UnitOfWork) -> None:
     await uow.accounts.add(Account(account_id=BOT_B))
     nothing = await bot_b.equity(uow)
-    assert (nothing.by_currency, nothing.total) == ({}, 0)
+    assert figures(nothing.by_currency, nothing.total) == ({}, 0)
     empty = await bot_b.snapshot(uow, at=NOON)
-    assert (empty.total_equity, empty.leverage, empty.total_drawdown_pct, empty.positions) == (0, 0, 0, [])
+    assert figures(empty.total_equity, empty.leverage, empty.total_drawdown_pct, empty.positions) == (
+        0,
+        0,
+        0,
+        [],
+    )
     assert empty.daily_pnl is None
     with pytest.raises(NotFound):
         await PortfolioManager("nobody").equity(uow)
@@ -275,7 +282,7 @@ async def test_currencies_are_one_sum_only_by_the_rates_given(uow: UnitOfWork) -
     assert whole.total == Decimal(1_000) + 220 + 13
     assert whole.rates == {"EUR": Decimal("1.1"), "GBP": Decimal("1.3")}
     in_euros = await bot_b.equity(uow, currency="EUR", rates={"USD": Decimal("0.9"), "GBP": Decimal("1.2")})
-    assert (in_euros.currency, in_euros.total) == ("EUR", 900 + 200 + 12)
+    assert figures(in_euros.currency, in_euros.total) == ("EUR", 900 + 200 + 12)
 
 
 @pytest.mark.parametrize("rate", [Decimal(0), Decimal(-1), Decimal("NaN"), 1.1])
@@ -318,7 +325,10 @@ async def test_a_strategys_equity_is_as_if_the_account_traded_it_alone(uow: Unit
 
     assert first.total == 1_000 + 30 - 2 - 3 + 2
     assert second.total == 1_000 - 7 - 1
-    assert (first.by_currency["USD"].unrealized_pnl, second.by_currency["USD"].unrealized_pnl) == (2, 0)
+    assert figures(first.by_currency["USD"].unrealized_pnl, second.by_currency["USD"].unrealized_pnl) == (
+        2,
+        0,
+    )
     assert whole.total is not None
     with exact():
         assert whole.total - 1_000 == (first.total - 1_000) + (second.total - 1_000) + 5
@@ -425,15 +435,15 @@ async def test_money_put_in_or_taken_out_is_neither_profit_nor_drawdown(uow: Uni
         a_cash_flow(account_id=BOT_B, kind=CashFlowKind.WITHDRAWAL, amount=Decimal(-600))
     )
     after = await bot_b.snapshot(uow, at=FRIDAY + 2 * MINUTE)
-    assert (after.total_equity, after.realized_pnl) == (500, 100)
-    assert (after.daily_drawdown_pct, after.weekly_drawdown_pct, after.total_drawdown_pct) == (0, 0, 0)
+    assert figures(after.total_equity, after.realized_pnl) == (500, 100)
+    assert figures(after.daily_drawdown_pct, after.weekly_drawdown_pct, after.total_drawdown_pct) == (0, 0, 0)
     assert after.daily_pnl == 100
 
     await uow.cash_flows.add(a_cash_flow(account_id=BOT_B, amount=Decimal(1_500)))
     (later,) = await _snapshots(uow, (FRIDAY + 3 * MINUTE, -500))
     assert (later.total_equity, later.daily_pnl, later.total_drawdown_pct) == (1_500, -400, 25)
     now = await bot_b.drawdowns(uow, at=FRIDAY + 4 * MINUTE)
-    assert (now.daily_pnl, now.total_peak, now.daily_drawdown_pct) == (-400, 2_000, 25)
+    assert figures(now.daily_pnl, now.total_peak, now.daily_drawdown_pct) == (-400, 2_000, 25)
 
 
 async def test_an_account_opened_today_began_the_day_with_what_was_put_in(uow: UnitOfWork) -> None:
@@ -516,12 +526,12 @@ async def test_a_snapshot_fills_every_column(uow: UnitOfWork) -> None:
     assert (taken.account_id, taken.strategy_id, taken.currency) == (BOT_B, None, "USD")
     assert taken.rates == {"EUR": "1.1"}
     assert taken.total_equity == 10_000 + 110 + 1_000
-    assert (taken.unrealized_pnl, taken.realized_pnl) == (1_000, 110)
+    assert figures(taken.unrealized_pnl, taken.realized_pnl) == (1_000, 110)
     assert taken.available_balance == 10_000 + 110 - 5_010
     assert taken.total_exposure == 6_000 + 10
     assert taken.leverage == Decimal("0.54095410")
     assert taken.total_exposure_pct == Decimal("54.09540954")
-    assert (taken.daily_pnl, taken.open_orders_count) == (1_110, 1)
+    assert figures(taken.daily_pnl, taken.open_orders_count) == (1_110, 1)
     assert taken.extra["note"] == "x"
     assert taken.positions[0] == {
         "exchange": EXCHANGE,
@@ -541,7 +551,7 @@ async def test_a_snapshot_fills_every_column(uow: UnitOfWork) -> None:
 
     of_strategy = await bot_b.snapshot(uow, at=FRIDAY, strategy_id=strategy.strategy_id)
     assert (of_strategy.strategy_id, of_strategy.rates) == (strategy.strategy_id, {})
-    assert (of_strategy.total_equity, of_strategy.available_balance) == (11_000, 5_000)
+    assert figures(of_strategy.total_equity, of_strategy.available_balance) == (11_000, 5_000)
     assert (len(of_strategy.positions), of_strategy.open_orders_count) == (1, 1)
 
 
@@ -606,7 +616,7 @@ async def test_balances_are_the_sum_over_strategies(uow: UnitOfWork) -> None:
         other.strategy_id: Decimal("-129.9"),
     }
     assert dollars.expected == Decimal("723.85")
-    assert (dollars.actual, dollars.difference) == (724, Decimal("0.15"))
+    assert figures(dollars.actual, dollars.difference) == (724, Decimal("0.15"))
     assert found["BTC"].by_strategy == {
         None: Decimal("0.5"),
         one.strategy_id: Decimal("1.5"),
@@ -670,7 +680,7 @@ async def test_a_derivative_moves_only_what_it_realised(uow: UnitOfWork) -> None
 
     (dollars,) = await bot_b.compare_balances(uow, {})
 
-    assert (dollars.currency, dollars.expected) == ("USD", 1_000 + 5 - 2 + 3 + 70 - 1)
+    assert figures(dollars.currency, dollars.expected) == ("USD", 1_000 + 5 - 2 + 3 + 70 - 1)
     assert dollars.by_strategy == {None: 1_005, strategy.strategy_id: 70}
 
 

@@ -28,6 +28,11 @@ from gal_friday.dal.models.positions import Position, PositionMark
 from gal_friday.dal.models.types import Identifier, Money, PlainText, UtcDateTime
 from gal_friday.dal.valuation import INSTRUMENT_OF_POSITION, unrealized_pnl
 
+#: Prices by pair, or by (exchange, pair).
+PairPrices = (
+    Mapping[str, Decimal] | Mapping[tuple[str, str], Decimal] | Mapping[str | tuple[str, str], Decimal]
+)
+
 _TYPES: dict[str, TypeEngine[Any]] = {"position_id": Uuid(), "price": Money()}
 
 
@@ -59,7 +64,7 @@ class PositionMarkRepository(BaseRepository[PositionMark]):
 
     async def mark_pairs(
         self,
-        prices: Mapping[str | tuple[str, str], Decimal],
+        prices: PairPrices,
         *,
         marked_at: datetime,
         account_id: str = DEFAULT_ACCOUNT_ID,
