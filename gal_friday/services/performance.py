@@ -37,21 +37,22 @@ def drawdown(results: Iterable[tuple[datetime, Decimal]], capital: Decimal, unti
     that reaches it again, or to *until*. Results of the same instant came together, in no order.
     """
     peak = equity = capital
-    largest, longest = ZERO, timedelta(0)
+    largest, worst, longest = ZERO, ZERO, timedelta(0)
     below_since: datetime | None = None
-    for moment, together in groupby(results, key=itemgetter(0)):
-        with exact():
+    with exact():
+        for moment, together in groupby(results, key=itemgetter(0)):
             equity += sum((result for _, result in together), ZERO)
-            loss = peak - equity
-        if loss > 0:
-            below_since = below_since or moment
-            largest = max(largest, ratio_rounded(loss, peak))
-            continue
-        peak = equity
-        if below_since is not None:
-            longest = max(longest, moment - below_since)
-            below_since = None
+            if equity < peak:
+                worst = max(worst, peak - equity)
+                below_since = below_since or moment
+                continue
+            if below_since is not None:
+                largest = max(largest, ratio_rounded(worst, peak))
+                longest = max(longest, moment - below_since)
+                worst, below_since = ZERO, None
+            peak = equity
     if below_since is not None:
+        largest = max(largest, ratio_rounded(worst, peak))
         longest = max(longest, until - below_since)
     return Drawdown(largest, longest)
 

@@ -314,10 +314,18 @@ async def test_a_strategys_equity_is_as_if_the_account_traded_it_alone(uow: Unit
                 amount=Decimal(-3),
                 position_id=open_one.id,
             ),
+            a_cash_flow(
+                account_id=BOT_B,
+                kind=CashFlowKind.ADJUSTMENT,
+                amount=Decimal(4),  # of the 30 its position realised
+                position_id=open_one.id,
+                applied_seq=1,
+                reason="venue order",
+            ),
             a_cash_flow(account_id=BOT_B, kind=CashFlowKind.INTEREST, amount=Decimal(5)),
         ]
     )
-    await _realise(uow, Decimal(30 - 2 - 7 - 1))
+    await _realise(uow, Decimal(30 - 4 - 2 - 7 - 1))
 
     first = await bot_b.equity(uow, strategy_id=one.strategy_id)
     second = await bot_b.equity(uow, strategy_id=other.strategy_id)
@@ -444,6 +452,40 @@ async def test_money_put_in_or_taken_out_is_neither_profit_nor_drawdown(uow: Uni
     assert (later.total_equity, later.daily_pnl, later.total_drawdown_pct) == (1_500, -400, 25)
     now = await bot_b.drawdowns(uow, at=FRIDAY + 4 * MINUTE)
     assert figures(now.daily_pnl, now.total_peak, now.daily_drawdown_pct) == (-400, 2_000, 25)
+
+
+async def test_what_a_day_began_with_is_moved_by_capital_too(uow: UnitOfWork) -> None:
+    await an_account(uow)
+    await uow.portfolio_states.raise_peaks({"USD": Decimal(1_000)}, account_id=BOT_B)
+    await _snapshots(uow, (FRIDAY, 1_000))
+    await uow.cash_flows.add(
+        a_cash_flow(account_id=BOT_B, kind=CashFlowKind.TRANSFER, amount=Decimal(-1_500))
+    )
+    (taken,) = await _snapshots(uow, (FRIDAY + timedelta(days=1), -100))
+    assert figures(taken.total_equity, taken.daily_pnl, taken.daily_pnl_pct) == (400, -100, -20)
+    assert figures(taken.daily_drawdown_pct, taken.weekly_drawdown_pct) == (20, 20)
+    assert taken.total_drawdown_pct == 20
+
+
+async def test_a_strategys_snapshot_leaves_the_accounts_peak_alone(uow: UnitOfWork) -> None:
+    await an_account(uow)
+    winner, loser = await uow.strategies.add_many([a_strategy(), a_strategy()])
+    for strategy, result in ((winner, 500), (loser, -600)):
+        await uow.positions.add(
+            a_position(
+                strategy,
+                account_id=BOT_B,
+                quantity=Decimal(0),
+                cost=Decimal(0),
+                closed_at=NOON,
+                realized_pnl=Decimal(result),
+            )
+        )
+    await _realise(uow, Decimal(-100))
+    taken = await bot_b.snapshot(uow, at=FRIDAY, strategy_id=winner.strategy_id)
+    assert taken.total_equity == 1_500
+    (state,) = await uow.portfolio_states.of_account(BOT_B)
+    assert state.peak_equity == 1_000
 
 
 async def test_an_account_opened_today_began_the_day_with_what_was_put_in(uow: UnitOfWork) -> None:
