@@ -76,7 +76,7 @@ async def measure_drawdowns(
     """The drawdowns of *equity*, whose total is known, as of *at* (UTC).
 
     The peak of a day or week is the highest of what it began with, the snapshots taken in it, and now; it
-    began with the last snapshot at or before its first instant, or with nothing where no capital had been put
+    began with the last snapshot at or before its first instant, or with the capital where none had been put
     in by then. The highest peak counts from the capital put in. Raises MissingRate where capital of another
     currency came or went since and has no rate.
     """
@@ -95,21 +95,20 @@ async def measure_drawdowns(
 
     last = await point(at)
     before_day = last if last is None or last.at <= midnight else await point(midnight)
-    before_week = before_day if before_day is None or before_day.at <= monday else await point(monday)
-
     paid_in = rates.total(capital)
     paid_in_since = [each.capital_since for each in equity.by_currency.values() if each.capital_since]
 
-    def beginning(point: _Point | None, moment: datetime) -> Decimal | None:
-        if at == moment:
+    def beginning(of: datetime, before: _Point | None) -> Decimal | None:
+        if at == of:
             return now
-        if point is not None:
-            return point.equity
-        return paid_in if paid_in_since and min(paid_in_since) >= moment else None
+        if before is not None:
+            return before.equity
+        return paid_in if paid_in_since and min(paid_in_since) >= of else None
 
-    day_began_with, week_began_with = beginning(before_day, midnight), beginning(before_week, monday)
-    day_peak = _highest(now, day_began_with, last.day_peak if last and last.at >= midnight else None)
-    week_peak = _highest(now, week_began_with, last.week_peak if last and last.at >= monday else None)
+    day_began_with = beginning(midnight, before_day)
+    # A snapshot of the same day or week has what it began with among its peaks.
+    day_peak = _highest(now, last.day_peak if last and last.at > midnight else day_began_with)
+    week_peak = _highest(now, last.week_peak if last and last.at > monday else beginning(monday, last))
     total_peak = _highest(now, last.total_peak if last else paid_in)
     with exact():
         daily_pnl = None if day_began_with is None else now - day_began_with
@@ -146,5 +145,5 @@ def _below(peak: Decimal, now: Decimal) -> Decimal:
         return percent(peak - now, peak)
 
 
-def _highest(now: Decimal, *others: Decimal | None) -> Decimal:
-    return max((now, *(other for other in others if other is not None)))
+def _highest(now: Decimal, before: Decimal | None) -> Decimal:
+    return now if before is None else max(now, before)
