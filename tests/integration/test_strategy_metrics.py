@@ -30,11 +30,11 @@ from tests.factories import (
     a_trade,
     an_archived_trade,
 )
+from tests.portfolios import BOT_B, figures
 
 FIRST = date(2026, 11, 2)
 DAY = timedelta(days=1)
 CAPITAL = Decimal(1_000)
-BOT_B = "bot-b"
 BASIS = Basis(capital=CAPITAL)
 metrics = StrategyMetrics()
 
@@ -45,11 +45,6 @@ RESULTS: list[list[str]] = [["10", "-5", "0"], [], ["-20"], ["30.5", "1.25"]]
 def closing(day: int, hour: int = 12, *, minutes: int = 30) -> dict[str, Any]:
     closed_at = datetime(2026, 11, 2, hour, tzinfo=UTC) + day * DAY
     return {"entry_timestamp": closed_at - timedelta(minutes=minutes), "exit_timestamp": closed_at}
-
-
-def figures(*values: object) -> Any:
-    """To be compared with numbers of any type."""
-    return values
 
 
 async def a_history(uow: UnitOfWork, **overrides: Any) -> Strategy:
