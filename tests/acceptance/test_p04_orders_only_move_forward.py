@@ -163,10 +163,11 @@ async def test_an_order_that_has_a_history_is_not_deleted(uow: UnitOfWork) -> No
             await uow.orders.delete(order)
 
 
-async def test_a_report_is_kept_and_moves_nothing_by_itself(uow: UnitOfWork) -> None:
+async def test_a_report_that_outruns_its_fills_is_kept_and_moves_nothing_by_itself(uow: UnitOfWork) -> None:
     order = await an_order_that_is(uow, OrderStatus.NEW)
     raw = {"status": "closed", "price": Decimal("1.10")}
-    assert await uow.orders.record_report(order.id, OrderStatus.FILLED, at=NOON, raw=raw)
+    outcome = await uow.orders.record_report(order.id, OrderStatus.FILLED, at=NOON, raw=raw)
+    assert (outcome.applied, outcome.moved) == (True, False)
     assert (order.status, order.reported_status) == (OrderStatus.NEW, OrderStatus.FILLED)
     report = next(row for row in await history(uow, order) if row.reported_status)
     assert report.applied
@@ -181,9 +182,10 @@ async def test_a_report_that_comes_too_late_is_recorded_and_changes_nothing(
     order = await an_order_that_is(uow, end)
     version = order.row_version
     for late in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL):
-        assert not await uow.orders.record_report(
+        outcome = await uow.orders.record_report(
             order.id, late, at=NOON, source=ReportSource.POLL, raw={"late": True}
         )
+        assert (outcome.applied, outcome.moved) == (False, False)
     await uow.session.refresh(order)
     assert (order.status, order.reported_status, order.row_version) == (end, None, version)
     late_rows = [row for row in await history(uow, order) if not row.applied]
@@ -193,8 +195,8 @@ async def test_a_report_that_comes_too_late_is_recorded_and_changes_nothing(
 
 async def test_a_repeated_report_is_recorded_once_more_and_changes_nothing(uow: UnitOfWork) -> None:
     order = await an_order_that_is(uow, OrderStatus.NEW)
-    news = [await uow.orders.record_report(order.id, OrderStatus.CANCELED, at=NOON) for _ in range(3)]
-    assert news == [True, False, False]
+    outcomes = [await uow.orders.record_report(order.id, OrderStatus.CANCELED, at=NOON) for _ in range(3)]
+    assert [(each.applied, each.moved) for each in outcomes] == [(True, True), (False, False), (False, False)]
     assert [row.applied for row in await history(uow, order) if row.reported_status] == [True, False, False]
 
 
