@@ -89,8 +89,8 @@ class OrderFacts:
         one the exchange knows and we do not.
         """
         moment = at or datetime.now(UTC)
-        if isinstance(order, OrderKey):
-            told.setdefault("exchange_order_id", order.exchange_order_id)
+        if isinstance(order, OrderKey) and told.get("exchange_order_id") is None:
+            told["exchange_order_id"] = order.exchange_order_id
 
         async def take(uow: UnitOfWork) -> ReportOutcome:
             return await uow.orders.record_report(await id_of(uow, order), status, at=moment, **told)
@@ -137,8 +137,8 @@ class OrderFacts:
         async def take(uow: UnitOfWork) -> UUID:
             return (await uow.orders.adopt_external(order, at=moment, source=source, raw=raw)).id
 
-        stored: Order = await self._database.orders.one(await self._stored(take))
-        return stored
+        order_id = await self._stored(take)
+        return await self._stored(lambda uow: uow.orders.one(order_id))
 
     async def fill(self, fill: Fill) -> FillOutcome:
         """The exchange executed (part of) an order; see `Execution.apply_fill`."""
@@ -162,7 +162,7 @@ class OrderFacts:
         if not outcome.applied or told.get("exchange_order_id") is None:
             return outcome
         # Fills that waited for the exchange's id were applied at the end of that transaction.
-        order: Order = await self._database.orders.one(outcome.order.id)
+        order = await self._stored(lambda uow: uow.orders.one(outcome.order.id))
         moved = outcome.moved or order.status is not outcome.order.status
         return ReportOutcome(order, applied=True, moved=moved)
 

@@ -79,8 +79,8 @@ def stories(draw: st.DrawFn) -> Story:
     # A FILLED report with its figure may be of less than was ordered; one without it may not.
     may_be_less = last is not FILLED or says_how_much
     surplus = draw(st.integers(0, 10**6).map(Decimal)) if may_be_less else Decimal(0)
-    quantity: Decimal | None = draw(st.sampled_from([filled + surplus, None])) or None
-    if last is FILLED or (quantity is not None and filled >= quantity):
+    ordered: Decimal | None = draw(st.sampled_from([filled + surplus, None])) or None
+    if last is FILLED or (ordered is not None and filled >= ordered):
         end = FILLED
     elif last is not None:
         end = last
@@ -88,7 +88,7 @@ def stories(draw: st.DrawFn) -> Story:
         end = PENDING_CANCEL
     else:
         end = PARTIALLY_FILLED if filled else NEW if events else PENDING_NEW
-    return Story(quantity, tuple(events), end)
+    return Story(ordered, tuple(events), end)
 
 
 @st.composite

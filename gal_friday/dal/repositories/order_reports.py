@@ -23,6 +23,7 @@ from gal_friday.dal.models.types import ClosedSet, Money, UtcDateTime
 from gal_friday.dal.repositories.order_following import base_status, moved, noted, said_filled
 from gal_friday.dal.upserts import given_values
 from gal_friday.errors import AlreadyExists, InvalidValue, NotFound
+from gal_friday.money import canonical
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,9 @@ class OrderReports(BaseRepository[Order]):
         _, at = self._checked(OrderStatus.NEW, at)
         told = _Circumstances(at, source, reason, raw)
         order = await self._locked(order_id)
-        changes = {name: {"old": getattr(order, name), "new": value} for name, value in asked.items()}
+        changes = {
+            name: {"old": _plain(getattr(order, name)), "new": _plain(value)} for name, value in asked.items()
+        }
         values: dict[str, Any] = {}
         if order.status in WORKING_ORDER_STATUSES:
             overtaken = await self._amended_since(order, at)
@@ -210,7 +213,10 @@ class OrderReports(BaseRepository[Order]):
 
     async def _locked(self, order_id: UUID) -> Order:
         await self._flush()  # what is read anew below must not undo what is yet to be sent
-        order = await self._session.get(Order, order_id, with_for_update=True, populate_existing=True)
+        # Not session.get, which holds what this session has read before against what it reads now.
+        statement = select(Order).where(Order.id == order_id).with_for_update()
+        fresh = statement.execution_options(populate_existing=True)
+        order = (await self._session.scalars(fresh)).one_or_none()
         if order is None:
             raise NotFound(table=Order.__tablename__, key=order_id)
         return order
@@ -266,6 +272,10 @@ class OrderReports(BaseRepository[Order]):
         if found is None:
             raise AlreadyExists(table=Order.__tablename__, key=given.get("id"))
         return found
+
+
+def _plain(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else canonical(amount)
 
 
 def _learned(order: Order, exchange_order_id: str | None) -> dict[str, Any]:
