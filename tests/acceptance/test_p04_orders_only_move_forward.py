@@ -1,9 +1,11 @@
 """P04: orders only move forward, whoever writes, and every step is on record."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +57,17 @@ async def test_the_database_lets_an_order_take_the_steps_of_the_table_and_no_oth
         target,
     )
     assert [row.to_status for row in await history(uow, order)] == [source]
+
+
+def test_the_table_in_the_documentation_is_the_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "orders.md").read_text(encoding="utf-8")
+    documented: dict[OrderStatus, set[OrderStatus]] = {}
+    for line in page.partition("## The table of steps")[2].splitlines():
+        names = [re.findall(r"[A-Z_]{3,}", cell) for cell in line.split("|")[1:3]]
+        for source in names[0] if names else []:
+            reached = set(OrderStatus) - {source} if "any other" in line else set(names[1])
+            documented[OrderStatus(source)] = {OrderStatus(each) for each in reached}
+    assert documented == ORDER_TRANSITIONS
 
 
 async def test_a_step_through_the_orm_is_refused_in_the_same_words(uow: UnitOfWork) -> None:

@@ -49,11 +49,18 @@ class Story:
 
     quantity: Decimal | None
     events: tuple[Report | Execution, ...]
+    says_how_much: bool
     end: OrderStatus
 
     @property
     def executions(self) -> Sequence[Execution]:
         return [event for event in self.events if isinstance(event, Execution)]
+
+    def is_premature(self, order: Order) -> bool:
+        """Whether the order is at an end although fills are missing that were spoken of."""
+        complete = order.filled_quantity == sum((each.quantity for each in self.executions), Decimal(0))
+        is_spoken_of = self.says_how_much or (order.status is FILLED and self.quantity is not None)
+        return order.status in {FILLED, CANCELED, EXPIRED} and is_spoken_of and not complete
 
 
 @st.composite
@@ -88,7 +95,7 @@ def stories(draw: st.DrawFn) -> Story:
         end = PENDING_CANCEL
     else:
         end = PARTIALLY_FILLED if filled else NEW if events else PENDING_NEW
-    return Story(ordered, tuple(events), end)
+    return Story(ordered, tuple(events), says_how_much, end)
 
 
 @st.composite
@@ -148,7 +155,9 @@ async def test_reports_and_fills_in_any_order_and_number_lead_to_the_same_end(
     story, events = what
     by_cost = {"quote_quantity": Decimal(100)} if story.quantity is None else {}
     order = await a_new_order(uow, quantity=story.quantity, **by_cost)
-    await heard(uow, order, events)
+    for event in events:
+        await heard(uow, order, [event])
+        assert not story.is_premature(order)
 
     filled = sum((each.quantity for each in story.executions), Decimal(0))
     cost = sum((each.quantity * each.price for each in story.executions), Decimal(0))
@@ -179,6 +188,18 @@ async def test_an_order_said_to_be_filled_is_so_once_its_fills_are_there(
     assert order.status is PARTIALLY_FILLED
     await fill(uow, order, Execution(2, ONE, ONE))
     assert (order.status, order.filled_at) == (FILLED, NOON + 2 * MINUTE)
+
+
+@pytest.mark.parametrize("figure", [None, Decimal(0)])
+async def test_an_order_said_to_be_filled_is_so_with_all_that_was_ordered(
+    uow: UnitOfWork, figure: Decimal | None
+) -> None:
+    order = await a_new_order(uow)
+    said = [Report(1, PARTIALLY_FILLED, ONE), Report(2, FILLED, figure)]
+    await heard(uow, order, [*said, Execution(1, ONE, ONE)])
+    assert order.status is PARTIALLY_FILLED
+    await fill(uow, order, Execution(2, ONE, ONE))
+    assert order.status is FILLED
 
 
 async def test_an_order_said_to_be_filled_with_less_than_was_ordered_is_filled(uow: UnitOfWork) -> None:

@@ -224,6 +224,15 @@ async def test_amendments_keep_old_and_new_and_the_later_one_counts(
     assert len(changes) == 4
 
 
+async def test_an_order_replaced_by_one_like_it_has_its_new_id(
+    database: Database, handler: ExecutionHandler, order: Order
+) -> None:
+    await handler.acknowledged(order.id, "OX-1")
+    told = await handler.amended(order.id, quantity=TWO, exchange_order_id="OX-2")
+    assert (told.applied, told.moved, told.order.exchange_order_id) == (True, False, "OX-2")
+    assert [row.applied for row in await history(database, order) if row.changes] == [True]
+
+
 async def test_an_order_amended_down_to_what_is_filled_is_filled(
     database: Database, handler: ExecutionHandler, order: Order
 ) -> None:

@@ -310,6 +310,8 @@ async def test_an_accepted_cancel_is_pending_until_the_exchange_says_more(
     exchange = Exchange(Answer())
     handler = ExecutionHandler(database, exchange)
     order = await handler.submit(an_order(strategy))
+    requested = await ExecutionHandler(database).cancel(order.id)
+    assert (requested.status, requested.reported_status) == (OrderStatus.PENDING_CANCEL, OrderStatus.NEW)
     pending = await handler.cancel(order.id)
     assert (pending.status, pending.reported_status) == (OrderStatus.PENDING_CANCEL,) * 2
     await handler.canceled(order.id)

@@ -41,19 +41,19 @@ def base_status(order: Order, reported: OrderStatus, at: datetime) -> OrderStatu
 def said_filled(order: Order, reported: OrderStatus, filled_quantity: Decimal | None) -> Decimal | None:
     """What is filled by the exchange's word, in base units, with this report.
 
-    It grows, whatever order reports come in. The word of a FILLED one is the last, also where it says less
-    than was ordered; one without a figure speaks of the order's quantity.
+    It grows, whatever order reports come in. A FILLED one has the last word, also where it says less than was
+    ordered; without a figure, or with none filled, it speaks of the order's quantity.
     """
     known = order.reported_filled_quantity
     if filled_quantity is not None and _MONEY.accept(filled_quantity) < 0:
         raise InvalidValue("less than nothing cannot be filled", value=filled_quantity)
     if reported is OrderStatus.FILLED:
-        if filled_quantity is None and order.reported_status is not OrderStatus.FILLED:
+        if not filled_quantity and order.reported_status is not OrderStatus.FILLED:
             filled_quantity = order.quantity
-        return known if filled_quantity is None else filled_quantity
-    if filled_quantity is None or order.reported_status is OrderStatus.FILLED:
-        return known
-    return filled_quantity if known is None else max(known, filled_quantity)
+        return filled_quantity or known
+    if filled_quantity is None or known is None:
+        return filled_quantity if known is None else known
+    return max(known, filled_quantity)
 
 
 def noted(

@@ -132,27 +132,25 @@ class OrderReports(BaseRepository[Order]):
         _, at = self._checked(OrderStatus.NEW, at)
         told = _Circumstances(at, source, reason, raw)
         order = await self._locked(order_id)
+        current: set[str] = set()
+        if order.status in WORKING_ORDER_STATUSES:
+            current = set(asked) - await self._amended_since(order, at)
+        changed = {name for name in current if asked[name] != getattr(order, name)}
         changes = {
             name: {"old": _plain(getattr(order, name)), "new": _plain(value)} for name, value in asked.items()
         }
-        values: dict[str, Any] = {}
-        if order.status in WORKING_ORDER_STATUSES:
-            overtaken = await self._amended_since(order, at)
-            values = {
-                name: value
-                for name, value in asked.items()
-                if name not in overtaken and value != getattr(order, name)
-            }
-        if not values:
-            outcome = ReportOutcome(order, applied=False, moved=False)
-            await self._put_on_record(outcome, told, changes=changes)
-            return outcome
-        base = OrderStatus.NEW if order.status is OrderStatus.PENDING_NEW else order.status
-        said = order.reported_filled_quantity
-        values |= moved(base, order.reported_status, said, at, quantity=values.get("quantity"))
-        if exchange_order_id is not None:
+        values: dict[str, Any] = {name: asked[name] for name in changed}
+        if current and exchange_order_id not in {None, order.exchange_order_id}:
             values["exchange_order_id"] = exchange_order_id
-        return await self._change(order, values, told, applied=True)
+        applied = bool(values)
+        if applied:
+            base = OrderStatus.NEW if order.status is OrderStatus.PENDING_NEW else order.status
+            said = order.reported_filled_quantity
+            values |= moved(base, order.reported_status, said, at, quantity=values.get("quantity"))
+        outcome = await self._change(order, values, told, applied=applied)
+        if not (outcome.moved or changed):  # else a trigger has put it on record
+            await self._put_on_record(outcome, told, changes=changes)
+        return outcome
 
     async def adopt_external(
         self,
