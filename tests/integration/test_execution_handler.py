@@ -21,7 +21,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import IllegalTransition, InvalidValue, NotFound, OrderInDoubt
 from gal_friday.services import ExecutionHandler
-from gal_friday.services.order_gateway import Amendment, Answer, OrderKey
+from gal_friday.services.order_gateway import Answer, OrderKey
 from tests.concurrency import at_once
 from tests.exchanges import Exchange, silence
 from tests.factories import MINUTE, NOON, a_fill, a_log, a_signal, a_strategy, an_order
@@ -355,49 +355,3 @@ async def test_a_fill_that_crosses_with_the_cancel_wins(database: Database, stra
 
     exchange.answer = fill_meanwhile
     assert (await handler.cancel(order.id)).status is OrderStatus.FILLED
-
-
-async def test_an_amendment_changes_the_order_by_the_exchanges_word(
-    database: Database, strategy: Strategy
-) -> None:
-    exchange = Exchange()
-    handler = ExecutionHandler(database, exchange)
-    order = await handler.submit(an_order(strategy))
-    wish = Amendment(limit_price=Decimal("49999.5"), quantity=Decimal(3))
-
-    async def look(asked: Order) -> Answer:
-        assert (await stored(database, asked)).limit_price == Decimal(50_000)
-        return Answer(exchange_order_id="OX-2", status=OrderStatus.NEW)
-
-    exchange.answer = look
-    amended = await handler.amend(OrderKey(exchange_order_id="OX-1"), wish)
-    assert (amended.limit_price, amended.quantity) == (Decimal("49999.5"), Decimal(3))
-    assert amended.exchange_order_id == "OX-2"
-    rows = await database.order_history.of_order(order.id)
-    assert [(row.applied, row.raw, row.changes) for row in rows if row.raw or row.changes] == [
-        (False, {"limit_price": "49999.5", "quantity": "3"}, {}),
-        (
-            True,
-            None,
-            {"limit_price": {"old": "50000", "new": "49999.5"}, "quantity": {"old": "2", "new": "3"}},
-        ),
-    ]
-
-
-async def test_a_refused_amendment_is_on_record_and_changes_nothing(
-    database: Database, strategy: Strategy
-) -> None:
-    exchange = Exchange()
-    handler = ExecutionHandler(database, exchange)
-    order = await handler.submit(an_order(strategy))
-    wish = Amendment(limit_price=Decimal(1))
-    assert (await ExecutionHandler(database).amend(order.id, wish)).limit_price == Decimal(50_000)
-    exchange.answer = Answer(accepted=False, reason="price too far away")
-    assert (await handler.amend(order.id, wish)).limit_price == Decimal(50_000)
-    reasons = [row.reason for row in await database.order_history.of_order(order.id)]
-    assert reasons[-3:] == ["amendment requested", "amendment requested", "price too far away"]
-    with pytest.raises(InvalidValue):
-        await handler.amend(order.id, Amendment())
-    await handler.canceled(order.id)
-    with pytest.raises(IllegalTransition):
-        await handler.amend(order.id, wish)
