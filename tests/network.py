@@ -61,11 +61,17 @@ class Relay:
 
 
 class AnswerEater:
-    """A relay that breaks every third connection once the server has answered its COMMIT."""
+    """A relay that breaks connections: at each COMMIT that *every* divides, once the server has answered it.
 
-    def __init__(self, target: URL) -> None:
+    Where commits do not arrive, the server never hears of it.
+    """
+
+    def __init__(self, target: URL, *, every: int = 1, commits_arrive: bool = True) -> None:
         self._target = target
+        self._every = every
+        self._commits_arrive = commits_arrive
         self._commits = 0
+        self._is_closed = False
         self.eaten = 0
 
     @asynccontextmanager
@@ -74,7 +80,14 @@ class AnswerEater:
         async with server:
             yield self._target.set(port=server.sockets[0].getsockname()[1])
 
+    def close(self) -> None:
+        """From now on nobody gets through any more."""
+        self._is_closed = True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:
+            writer.transport.abort()
+            return
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         is_eating = asyncio.Event()
@@ -83,8 +96,12 @@ class AnswerEater:
             while data := await reader.read(65_536):
                 if b"COMMIT" in data:
                     self._commits += 1
-                    if self._commits % 3 == 0:
+                    if self._commits % self._every == 0:
                         is_eating.set()
+                        if not self._commits_arrive:
+                            self.eaten += 1
+                            writer.transport.abort()
+                            break
                 far_writer.write(data)
                 await far_writer.drain()
             far_writer.close()

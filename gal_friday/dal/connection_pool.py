@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import WeakSet
 
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -18,13 +19,11 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.orm import Session
 
 from gal_friday.config import DatabaseSettings, shown
 from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
 from gal_friday.dal.error_translation import (
     install_error_translation,
-    refuse_void_session,
     refuse_void_transaction,
     translate_orm_errors,
 )
@@ -32,7 +31,9 @@ from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
 from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
+from gal_friday.dal.session import UnitOfWorkSession
 from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.dal.write_notices import Watcher, tables_written
 from gal_friday.errors import (
     CommitUnknown,
     ConfigurationError,
@@ -67,13 +68,6 @@ class HealthReport:
     error: str | None = None
 
 
-class _Session(Session):
-    """Where a failed flush has left nothing to go on with, says so in an error of ours."""
-
-
-event.listen(_Session, "do_orm_execute", refuse_void_session)
-
-
 class DatabaseConnectionPool:
     """Connections to one database, opened as they are needed and kept.
 
@@ -93,6 +87,8 @@ class DatabaseConnectionPool:
         self._opening = asyncio.Lock()
         #: Parameters `begin` sets because the connection could not be opened with them (PgBouncer).
         self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
+        #: Told of every write of this process once its transaction has ended, for as long as they live.
+        self.watchers: WeakSet[Watcher] = WeakSet()
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -152,7 +148,7 @@ class DatabaseConnectionPool:
         """Makes sessions whose entities stay readable after commit."""
         # close_resets_only: a session that was closed must not quietly begin anew.
         return async_sessionmaker(
-            self.engine, expire_on_commit=False, close_resets_only=False, sync_session_class=_Session
+            self.engine, expire_on_commit=False, close_resets_only=False, sync_session_class=UnitOfWorkSession
         )
 
     @asynccontextmanager
@@ -207,26 +203,45 @@ class DatabaseConnectionPool:
             async with self.transaction(actor=actor) as uow:
                 return await work(uow)
 
-        return await retry(
-            attempt,
-            on=(StaleWrite, TransactionConflict, ConnectionLost),
-            timeout_seconds=self._settings.retry_timeout_seconds,
-            attempts=attempts,
+        return await self.retry(
+            attempt, on=(StaleWrite, TransactionConflict, ConnectionLost), attempts=attempts
         )
 
-    async def retry(self, work: Callable[[], Awaitable[T]], *, on: tuple[type[PersistenceError], ...]) -> T:
-        """What *work* gives, tried again after errors of the kinds *on* for `retry_timeout_seconds`."""
-        return await retry(work, on=on, timeout_seconds=self._settings.retry_timeout_seconds)
+    async def retry(
+        self,
+        work: Callable[[], Awaitable[T]],
+        *,
+        on: tuple[type[PersistenceError], ...],
+        attempts: int | None = None,
+    ) -> T:
+        """What *work* returns, tried again after errors of the kinds *on*, with backoff.
+
+        At most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
+        """
+        return await retry(
+            work, on=on, timeout_seconds=self._settings.retry_timeout_seconds, attempts=attempts
+        )
 
     @asynccontextmanager
     async def session(self, settings: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:
         """A session with an open transaction, its server parameters set as `begin` does.
 
-        The transaction is rolled back at the end of the block unless the block has committed it.
+        The transaction is rolled back at the end of the block unless the block has committed it; what the
+        block added is then new again, to be added in another transaction.
         """
         async with self.sessionmaker() as session:
             await self.begin(session, settings or {})
-            yield session
+            try:
+                yield session
+            except BaseException:
+                new_again = session.sync_session
+                assert isinstance(new_again, UnitOfWorkSession)
+                new_again.give_back_new()
+                raise
+            finally:
+                for watcher in list(self.watchers):
+                    if written := tables_written(session.sync_session, watcher=watcher):
+                        await watcher.rows_written(written)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:

@@ -1,5 +1,16 @@
-"""What a bot does with its orders, positions and risk, on the database."""
+"""What a trading system asks of its state: decisions and effects, each in the transaction it is given."""
 
 from gal_friday.services.execution_handler import ExecutionHandler
+from gal_friday.services.portfolio_manager import PortfolioManager, PortfolioStateManager
+from gal_friday.services.risk_manager import RiskManager
+from gal_friday.services.strategy_metrics import Basis, Benchmark, StrategyMetrics
 
-__all__ = ["ExecutionHandler"]
+__all__ = [
+    "Basis",
+    "Benchmark",
+    "ExecutionHandler",
+    "PortfolioManager",
+    "PortfolioStateManager",
+    "RiskManager",
+    "StrategyMetrics",
+]

@@ -196,11 +196,12 @@ async def a_fresh_database(server: PostgresServer) -> AsyncIterator[Database]:
         yield Database(pool)
 
 
+@pytest.mark.parametrize("arrives", [True, False])
 async def test_a_commit_nobody_answered_for_is_settled_before_anything_is_sent(
-    database: Database, database_url: URL, strategy: Strategy
+    *, database: Database, database_url: URL, strategy: Strategy, arrives: bool
 ) -> None:
     exchange = Exchange(Answer(exchange_order_id="OX-1"))
-    relay = AnswerEater(database_url)
+    relay = AnswerEater(database_url, every=3, commits_arrive=arrives)
     async with relay.url() as url, opened(url) as struck:
         handler = ExecutionHandler(struck, exchange)
         orders = [await handler.submit(an_order(strategy)) for _ in range(6)]
