@@ -142,7 +142,7 @@ class OrderFacts:
 
     async def fill(self, fill: Fill) -> FillOutcome:
         """The exchange executed (part of) an order; see `Execution.apply_fill`."""
-        return await self._database.execution.apply_fill(fill)
+        return await self._database.execution.apply_fill(fill, actor=self._actor)
 
     async def _stored(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """What *work* gives; it is idempotent, so it is done again where it is not known to be stored."""
