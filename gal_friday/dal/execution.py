@@ -77,8 +77,8 @@ class Execution:
         *fill* is what the exchange said, as a `Fill` that is not stored: its `exchange`, `trading_pair`,
         `side`, `quantity_filled`, `fill_price` and `filled_at`; the order by `order_id`, `exchange_order_id`
         or `client_order_id`, whichever is known; `fill_id`, or none where the venue has none and then
-        `cumulative_quantity` if it says that. `commission` in `commission_asset` where there is one. *actor* goes on
-        record with it (default: the transaction's, else the login role).
+        `cumulative_quantity` if it says that. `commission` in `commission_asset` where there is one.
+        *actor* goes on record with it (default: the transaction's, else the login role).
 
         - APPLIED: it was new.
         - DUPLICATE: it is stored; under another id, this one was put on record.
