@@ -2,7 +2,7 @@
 
 Revision: 0001_initial_schema
 Revises: nothing
-Created: 2026-11-21 07:00:13.554173+00:00
+Created: 2026-11-21 07:10:13.588962+00:00
 """
 
 import sqlalchemy as sa
