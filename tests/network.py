@@ -9,13 +9,16 @@ from sqlalchemy.engine import make_url
 
 
 class Relay:
-    """Passes bytes both ways until it is told to swallow them."""
+    """Passes bytes both ways until it is told to swallow them, or to break a connection."""
 
     def __init__(self, url: str) -> None:
         self._target = make_url(url)
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self._is_silent = False
+        self._fatal: bytes | None = None
+        #: How often an answer was lost.
+        self.cuts = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -43,16 +46,42 @@ class Relay:
         """From now on nothing arrives, and nobody is told."""
         self._is_silent = True
 
+    def lose_the_answer_to(self, question: bytes) -> None:
+        """Break the connection over which *question* is sent next, when the server has answered it."""
+        self._fatal = question
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers += [writer, far_writer]
+        is_asked = asyncio.Event()
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
+            await asyncio.gather(
+                self._ask(reader, far_writer, is_asked), self._answer(far_reader, writer, is_asked)
+            )
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _ask(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_asked: asyncio.Event
+    ) -> None:
         while data := await source.read(65_536):
-            if not self._is_silent:
-                sink.write(data)
-                await sink.drain()
+            if self._fatal is not None and self._fatal in data:
+                self._fatal = None
+                is_asked.set()
+            await self._pass_on(data, sink)
         sink.close()
+
+    async def _answer(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_asked: asyncio.Event
+    ) -> None:
+        while data := await source.read(65_536):
+            if is_asked.is_set():
+                self.cuts += 1
+                sink.transport.abort()
+                return
+            await self._pass_on(data, sink)
+        sink.close()
+
+    async def _pass_on(self, data: bytes, sink: asyncio.StreamWriter) -> None:
+        if not self._is_silent:
+            sink.write(data)
+            await sink.drain()
