@@ -63,6 +63,13 @@ def ratio_rounded(part: Decimal, whole: Decimal) -> Decimal:
     return _quotient(part, whole, RATIO_DECIMALS)
 
 
+def statistic_rounded(value: float) -> Decimal:
+    """A finite statistic computed in floating point, half up to 8 decimals of its exact binary value."""
+    with localcontext(_ROUNDING_CONTEXT):
+        exactly = Decimal.from_float(value)  # noqa: FURB164 -- the context refuses to do it unasked
+        return exactly.quantize(Decimal(1).scaleb(-RATIO_DECIMALS))
+
+
 def amount_rounded(amount: Decimal) -> Decimal:
     """An exact product brought to a money column's 18 decimals, half up."""
     with localcontext(_ROUNDING_CONTEXT):
@@ -87,13 +94,19 @@ def cost_rounded(product: Decimal) -> Decimal:
         return product.quantize(Decimal(1).scaleb(-COST_DECIMALS))
 
 
-def quantity_rounded_down(amount: Decimal, price: Decimal) -> Decimal:
-    """Units an *amount* of at least zero buys at *price*, 8 decimals, never more than it can pay for.
+def quantity_rounded_down(amount: Decimal, price: Decimal, *, decimals: int = QUANTITY_DECIMALS) -> Decimal:
+    """Units an *amount* of at least zero buys at *price*, never more than it can pay for.
 
     Raises ZeroDivisionError for a price of zero.
     """
     with localcontext(MONEY_CONTEXT):
-        return (amount.scaleb(QUANTITY_DECIMALS) // price).scaleb(-QUANTITY_DECIMALS)
+        return (amount.scaleb(decimals) // price).scaleb(-decimals)
+
+
+def steps_rounded_down(quantity: Decimal, step: Decimal) -> Decimal:
+    """A *quantity* of zero or more down to a whole number of *step*s. Raises ZeroDivisionError for none."""
+    with localcontext(MONEY_CONTEXT):
+        return quantity // step * step
 
 
 def canonical(value: Decimal) -> Decimal:

@@ -2,23 +2,22 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 
 class Relay:
-    """Passes bytes both ways until it is told to swallow them, or to break a connection."""
+    """Passes bytes both ways until it is told to swallow them."""
 
     def __init__(self, url: str) -> None:
         self._target = make_url(url)
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self._is_silent = False
-        self._fatal: bytes | None = None
-        #: How often an answer was lost.
-        self.cuts = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -46,42 +45,79 @@ class Relay:
         """From now on nothing arrives, and nobody is told."""
         self._is_silent = True
 
-    def lose_the_answer_to(self, question: bytes) -> None:
-        """Break the connection over which *question* is sent next, when the server has answered it."""
-        self._fatal = question
-
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers += [writer, far_writer]
-        is_asked = asyncio.Event()
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(
-                self._ask(reader, far_writer, is_asked), self._answer(far_reader, writer, is_asked)
-            )
+            await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
 
-    async def _ask(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_asked: asyncio.Event
-    ) -> None:
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65_536):
-            if self._fatal is not None and self._fatal in data:
-                self._fatal = None
-                is_asked.set()
-            await self._pass_on(data, sink)
+            if not self._is_silent:
+                sink.write(data)
+                await sink.drain()
         sink.close()
 
-    async def _answer(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_asked: asyncio.Event
-    ) -> None:
-        while data := await source.read(65_536):
-            if is_asked.is_set():
-                self.cuts += 1
-                sink.transport.abort()
-                return
-            await self._pass_on(data, sink)
-        sink.close()
 
-    async def _pass_on(self, data: bytes, sink: asyncio.StreamWriter) -> None:
-        if not self._is_silent:
-            sink.write(data)
-            await sink.drain()
+class AnswerEater:
+    """A relay that breaks connections: at each *question* that *every* divides, once the server answered it.
+
+    Where commits do not arrive, the server never hears of it.
+    """
+
+    def __init__(
+        self, target: URL, *, every: int = 1, question: bytes = b"COMMIT", commits_arrive: bool = True
+    ) -> None:
+        self._target = target
+        self._question = question
+        self._every = every
+        self._commits_arrive = commits_arrive
+        self._asked = 0
+        self._is_closed = False
+        self.eaten = 0
+
+    @asynccontextmanager
+    async def url(self) -> AsyncIterator[URL]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        async with server:
+            yield self._target.set(port=server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """From now on nobody gets through any more."""
+        self._is_closed = True
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:
+            writer.transport.abort()
+            return
+        assert self._target.port is not None
+        far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        is_eating = asyncio.Event()
+
+        async def there() -> None:
+            while data := await reader.read(65_536):
+                if self._question in data:
+                    self._asked += 1
+                    if self._asked % self._every == 0:
+                        is_eating.set()
+                        if not self._commits_arrive:
+                            self.eaten += 1
+                            writer.transport.abort()
+                            break
+                far_writer.write(data)
+                await far_writer.drain()
+            far_writer.close()
+
+        async def back() -> None:
+            while data := await far_reader.read(65_536):
+                if is_eating.is_set():
+                    self.eaten += 1
+                    writer.transport.abort()
+                    break
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(there(), back())

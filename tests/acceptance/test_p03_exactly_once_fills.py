@@ -28,7 +28,8 @@ from tests.concurrency import at_once
 from tests.factories import a_strategy, an_instrument, an_order
 from tests.fills import PERPETUAL, Trading
 from tests.ledger import a_report, a_stored_order, columns
-from tests.network import Relay
+from tests.network import AnswerEater
+from tests.replays import opened
 from tests.reporter import TIMES, Reporter
 from tests.servers import PostgresServer
 
@@ -193,25 +194,37 @@ async def test_a_fill_with_and_without_its_real_id_at_once_counts_once(database:
     await assert_balanced(database)
 
 
-@pytest.mark.parametrize("bouncing", [False, True], ids=["autocommit", "transaction"])
-async def test_a_fill_whose_answer_was_lost_is_asked_for_again_and_counts_once(
-    database: Database, database_url: URL, bouncing: bool
+async def test_a_fill_whose_answer_was_lost_is_reported_again_and_counts_once(
+    database: Database, database_url: URL
 ) -> None:
     order = await a_stored_order(database, quantity=Decimal(10))
-    async with Relay(database_url.render_as_string(hide_password=False)) as relay:
-        # As behind PgBouncer: there the answer to COMMIT is another one to lose.
-        settings = DatabaseSettings(url=relay.url, pgbouncer=bouncing)
-        async with DatabaseConnectionPool(settings) as pool:
-            execution = PooledExecution(pool)
-            questions = [b"fill-%d" % number for number in range(5)] + [b"COMMIT"] * 3 * bouncing
-            for number, question in enumerate(questions):
-                relay.lose_the_answer_to(question)
-                outcome = await execution.apply_fill(a_report(order, fill_id=f"fill-{number}"))
-                expected = FillResult.APPLIED if bouncing and question != b"COMMIT" else FillResult.DUPLICATE
-                assert (outcome.result, outcome.applied_seq) == (expected, number + 1)
-        assert relay.cuts == len(questions)
-    assert await database.fills.count() == len(questions)
-    assert (await database.orders.one(order.id)).filled_quantity == len(questions)
+    relay = AnswerEater(database_url, question=b"fill-", every=2)
+    async with relay.url() as url, opened(url) as struck:
+        reports = [a_report(order, fill_id=f"fill-{number}") for number in range(5)]
+        outcomes = [await struck.execution.apply_fill(report) for report in reports]
+    assert relay.eaten == 4
+    assert [outcome.result for outcome in outcomes] == ["APPLIED"] + ["DUPLICATE"] * 4
+    assert [outcome.applied_seq for outcome in outcomes] == [1, 2, 3, 4, 5]
+    assert (await database.orders.one(order.id)).filled_quantity == 5
+    await assert_balanced(database)
+
+
+@pytest.mark.parametrize("commits_arrive", [True, False])
+async def test_behind_pgbouncer_it_does_not_matter_either_whether_the_commit_arrived(
+    database: Database, database_url: URL, commits_arrive: bool
+) -> None:
+    order = await a_stored_order(database, quantity=Decimal(10))
+    relay = AnswerEater(database_url, every=2, commits_arrive=commits_arrive)
+    async with (
+        relay.url() as url,
+        DatabaseConnectionPool(DatabaseSettings(pgbouncer=True), url=url) as pool,
+    ):
+        execution = PooledExecution(pool)
+        outcomes = [await execution.apply_fill(a_report(order)) for _ in range(5)]
+    again = FillResult.DUPLICATE if commits_arrive else FillResult.APPLIED
+    assert [outcome.result for outcome in outcomes] == [FillResult.APPLIED] + [again] * 4
+    assert relay.eaten == 4
+    assert (await database.orders.one(order.id)).filled_quantity == 5
     await assert_balanced(database)
 
 
