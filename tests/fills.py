@@ -44,14 +44,14 @@ class Trading:
             self.orders.append(order)
             self.fills.extend(self._fills_of(order))
 
-    def reports(self, copies: int = 3) -> list[Fill]:
+    def reports(self, copies: int = 3, *, nameless: float = 0.25) -> list[Fill]:
         """Every fill, up to *copies* times, each time spelled as the exchange might, in any order.
 
-        Some are reported without their id as well.
+        A share of them, *nameless*, is reported without its id as well.
         """
         reports = [self._spelled(fill) for fill in self.fills for _ in range(self.random.randint(1, copies))]
-        nameless = [fill for fill in self.fills if self.random.random() < 0.25]
-        reports += [self._spelled({**fill, "fill_id": None}) for fill in nameless]
+        without_id = [fill for fill in self.fills if self.random.random() < nameless]
+        reports += [self._spelled({**fill, "fill_id": None}) for fill in without_id]
         self.random.shuffle(reports)
         return reports
 

@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 import os
-from collections import Counter
+import random
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import URL
@@ -16,6 +18,8 @@ from gal_friday.dal.execution import FillOutcome, FillResult
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     Fill,
+    Instrument,
+    Order,
     Position,
     ReportSource,
     Side,
@@ -23,11 +27,12 @@ from gal_friday.dal.models import (
 )
 from gal_friday.dal.pooled_execution import PooledExecution
 from gal_friday.database import Database
+from gal_friday.money import ZERO, exact
 from tests.books import unbalanced
 from tests.concurrency import at_once
 from tests.factories import a_strategy, an_instrument, an_order
 from tests.fills import PERPETUAL, Trading
-from tests.ledger import a_report, a_stored_order, columns
+from tests.ledger import a_report, a_stored_order, columns, equity
 from tests.network import AnswerEater
 from tests.replays import opened
 from tests.reporter import TIMES, Reporter
@@ -88,19 +93,63 @@ async def trade(database: Database, seed: int) -> None:
     assert results[FillResult.APPLIED] <= len(trading.fills)
 
 
+def a_perpetual() -> Instrument:
+    return an_instrument(trading_pair=PERPETUAL, kind="PERPETUAL", contract_multiplier=Decimal(10))
+
+
 @pytest.mark.parametrize("block", range(BLOCKS))
 async def test_the_books_are_those_computed_from_scratch_for_any_sequence_of_reports(
     database: Database, block: int
 ) -> None:
-    await database.instruments.add(
-        an_instrument(trading_pair=PERPETUAL, kind="PERPETUAL", contract_multiplier=Decimal(10))
-    )
+    await database.instruments.add(a_perpetual())
     for seed in range(block, SEQUENCES, BLOCKS):
         try:
             await trade(database, seed)
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise
+
+
+async def test_quantities_fees_and_what_was_paid_do_not_depend_on_the_order_of_arrival(
+    database: Database,
+) -> None:
+    await database.instruments.add(a_perpetual())
+    for seed in range(ROUNDS):
+        told = Trading(seed)
+        sums = [await sums_after(database, Trading(seed), random.Random(shuffle)) for shuffle in range(3)]
+        assert sums[0] == sums[1] == sums[2], f"seed {seed}"
+        assert sums[0]["fills"] == len(told.fills)
+
+
+async def sums_after(database: Database, trading: Trading, order: random.Random) -> dict[str, Any]:
+    """What the fills of *trading* come to when they are reported in this *order*."""
+    async with database.transaction() as uow:
+        await uow.accounts.open_account(trading.account_id)
+        await uow.strategies.add_many(trading.strategies)
+        await uow.orders.add_many(trading.orders)
+        reports = trading.reports(nameless=0)
+        order.shuffle(reports)
+        await uow.execution.apply_fills(reports)
+        assert await unbalanced(uow, trading.account_id) == []
+        positions = await uow.positions.find_all(Position.account_id == trading.account_id)
+        orders = await uow.orders.find_all(Order.account_id == trading.account_id)
+        with exact():
+            realized = sum((each.realized_pnl for each in positions), ZERO)
+            held: dict[str, Decimal] = defaultdict(lambda: ZERO)
+            for each in positions:
+                held[each.trading_pair] += -each.quantity if each.side == "SHORT" else each.quantity
+            # What was earned depends on which exit met which entry; what moved beside it does not.
+            moved = {
+                currency: amount - (realized if currency == "USD" else ZERO)
+                for currency, amount in (await equity(uow, trading.account_id)).items()
+            }
+    facts = ("client_order_id", "status", "filled_quantity", "cost", "commission_by_asset")
+    return {
+        "fills": await database.fills.count(Fill.account_id == trading.account_id),
+        "orders": sorted(columns(each, *facts) for each in orders),
+        "held": held,
+        "moved": moved,
+    }
 
 
 # --- the cases that have gone wrong elsewhere -----------------------------------------------------------

@@ -28,6 +28,7 @@ async def pool(bouncer: PgBouncer) -> AsyncIterator[DatabaseConnectionPool]:
         url=bouncer.url(),
         pgbouncer=True,
         pool_size=10,
+        acquire_timeout_seconds=60,
         statement_timeout_seconds=2,
         application_name="momentum-bot",
     )
