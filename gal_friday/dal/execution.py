@@ -27,6 +27,7 @@ from gal_friday.dal.models import (
     PortfolioState,
     Position,
     Trade,
+    new_id,
 )
 from gal_friday.dal.models.types import Json, dumps
 from gal_friday.errors import InvalidValue
@@ -130,6 +131,7 @@ def reports_of(fills: Sequence[Fill]) -> str:
             likeness = tuple(report.get(name) for name in _LIKENESS)
             alike[likeness] += 1
             report["ordinal"] = alike[likeness]
+        report["id"] = new_id()  # one report may be given for several fills
         reports.append(report)
     return dumps(Json("array").process_bind_param(reports, dialect))
 
