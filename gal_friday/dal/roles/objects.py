@@ -34,7 +34,9 @@ _CONTENT = text("""
         WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
             AND relkind IN ('r', 'p') AND relname = ANY (:tables)
     ), own AS (
-        SELECT relid AS oid FROM declared, pg_partition_tree(declared.oid)
+        TABLE declared
+        UNION
+        SELECT CAST(relid AS oid) FROM declared, pg_partition_tree(declared.oid)
         UNION
         SELECT objid FROM pg_depend JOIN declared ON declared.oid = refobjid
         WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')
@@ -118,10 +120,10 @@ def differences_of_content(
     on_tables = {role: privileges_on_tables(role) for role in RESTRICTED}
     for thing, state in found.items():
         owner = names[Role.MIGRATOR]
-        if state.owner != owner:
-            # A sequence follows its table.
-            repair = () if thing.kind == "SEQUENCE" else (hand_over(thing, owner),)
-            yield Difference(f"{thing} must belong to {owner}, not to {state.owner}", repair)
+        if state.owner != owner and thing.kind != "SEQUENCE":  # which follows its table
+            yield Difference(
+                f"{thing} must belong to {owner}, not to {state.owner}", (hand_over(thing, owner),)
+            )
         wanted: dict[str | None, frozenset[Privilege]] = dict.fromkeys([None, *sorted(logins)], frozenset())
         for role in RESTRICTED:
             if thing.kind == "FUNCTION":

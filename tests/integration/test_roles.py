@@ -1,0 +1,336 @@
+"""The roles of a database are made, compared with what is declared, and put right."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import URL, make_url, text
+
+from gal_friday.config import DatabaseSettings
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.migrations.migration_manager import MigrationManager
+from gal_friday.dal.migrations.role_manager import RoleManager
+from gal_friday.dal.models import Base
+from gal_friday.dal.models.privileges import Role
+from gal_friday.errors import MigrationFailed, PermissionDenied
+from tests.factories import a_strategy, an_order
+from tests.servers import PostgresServer
+
+PASSWORD = "rather secret"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A database, and roles and logins in its server that no other test has."""
+
+    server: PostgresServer
+    name: str
+    settings: DatabaseSettings
+
+    @property
+    def prefix(self) -> str:
+        return self.settings.role_prefix
+
+    @property
+    def roles(self) -> RoleManager:
+        return RoleManager(self.url(), self.settings)
+
+    def url(self, login: str | None = None) -> URL:
+        if login is None:
+            return make_url(self.server.url(self.name))
+        return make_url(self.server.url(self.name, user=f"{self.prefix}{login}", password=PASSWORD))
+
+    def sql(self, *statements: str) -> str:
+        """Executed by the superuser, with `p_` for the prefix."""
+        commands = [part for each in statements for part in ("-c", each.replace("p_", self.prefix))]
+        return self.server.run("psql", "-AtX", "-d", self.name, *commands).strip()
+
+    async def migrate(self, login: str | None = None, to: str = "head") -> None:
+        await MigrationManager(self.url(login), self.settings).run_migrations(to)
+
+    async def check(self) -> list[str]:
+        """With `p_` for the prefix."""
+        return [each.replace(self.prefix, "p_") for each in await self.roles.check()]
+
+
+@pytest.fixture
+def site(any_postgres_server: PostgresServer) -> Iterator[Site]:
+    """An empty database, with a login for each role: p_owner, p_bot, p_analyst and p_watcher."""
+    server = any_postgres_server
+    settings = DatabaseSettings(role_prefix=f"t{uuid4().hex[:12]}_")
+    site = Site(server, f"test_{uuid4().hex}", settings)
+    server.create_database(site.name)
+    yield site
+    server.drop_database(site.name)
+    made = site_roles(server, site.prefix)
+    for role in made:
+        server.run("psql", "-c", f"DROP OWNED BY {role}", "-c", f"DROP ROLE {role}")
+
+
+def site_roles(server: PostgresServer, prefix: str) -> list[str]:
+    query = f"SELECT rolname FROM pg_roles WHERE starts_with(rolname, '{prefix}')"
+    return server.run("psql", "-AtX", "-c", query).split()
+
+
+LOGINS = {"owner": Role.MIGRATOR, "bot": Role.TRADER, "analyst": Role.READER, "watcher": Role.MONITOR}
+
+
+def make_logins(site: Site) -> None:
+    for login, role in LOGINS.items():
+        site.sql(f"CREATE ROLE p_{login} LOGIN PASSWORD '{PASSWORD}'", f"GRANT p_{role} TO p_{login}")
+
+
+@pytest.fixture
+async def applied(site: Site) -> Site:
+    """With the schema, the roles, and their logins."""
+    await site.migrate()
+    await site.roles.apply()
+    make_logins(site)
+    return site
+
+
+async def test_what_is_applied_is_as_declared_and_applied_again_changes_nothing(site: Site) -> None:
+    await site.migrate()
+    before = await site.check()
+    first = await site.roles.apply()
+    assert set(first.put_right) == {each.replace("p_", site.prefix) for each in before}
+    assert first.left == ()
+    assert await site.check() == []
+    again = await site.roles.apply()
+    assert (again.put_right, again.left) == ((), ())
+
+
+async def test_before_the_first_migration_only_schema_and_database_are_there_to_grant(site: Site) -> None:
+    await site.roles.apply()
+    assert await site.check() == []
+    make_logins(site)
+    assert await site.check() == []
+
+
+async def test_what_a_migrator_makes_is_the_roles_at_once(site: Site) -> None:
+    await site.roles.apply()
+    make_logins(site)
+    await site.migrate("owner")
+    assert await site.check() == []
+    manager = MigrationManager(site.url("owner"), site.settings)
+    await manager.rollback("base")
+    assert await site.check() == []
+    await manager.run_migrations()
+    assert await site.check() == []
+    async with DatabaseConnectionPool(site.settings, url=site.url("bot")) as pool, pool.transaction() as uow:
+        await uow.accounts.open_account()
+        await uow.orders.add(an_order(await uow.strategies.add(a_strategy())))
+
+
+async def test_where_the_roles_were_never_applied_a_migration_grants_nothing(site: Site) -> None:
+    # The server may have them for another database's sake.
+    site.sql("CREATE ROLE p_trader NOLOGIN")
+    await site.migrate()
+    assert "p_trader needs INSERT, SELECT on table fills" in await site.check()
+
+
+async def test_a_trader_that_finds_revisions_pending_is_told_what_it_may_not(site: Site) -> None:
+    await site.roles.apply()
+    make_logins(site)
+    with pytest.raises(MigrationFailed, match="permission denied for schema public"):
+        await site.migrate("bot")
+
+
+# What was done to it, what `check` says, and whether `apply` puts it right.
+TAMPERED = {
+    "too much on a table": (
+        "GRANT DELETE ON fills TO p_trader",
+        "p_trader must not have DELETE on table fills",
+        True,
+    ),
+    "too little on a table": (
+        "REVOKE INSERT ON fills FROM p_trader",
+        "p_trader needs INSERT on table fills",
+        True,
+    ),
+    "a whole table of which columns are withheld": (
+        "GRANT SELECT ON system_config TO p_reader",
+        "p_reader must not have SELECT on table system_config",
+        True,
+    ),
+    "a column that is withheld": (
+        "GRANT SELECT (value) ON system_config TO p_reader",
+        "p_reader must not have SELECT (value) on table system_config",
+        True,
+    ),
+    "a column too few": (
+        "REVOKE SELECT (key) ON system_config FROM p_reader",
+        "p_reader needs SELECT (key) on table system_config",
+        True,
+    ),
+    "a table for everyone": (
+        "GRANT UPDATE ON orders TO PUBLIC",
+        "PUBLIC must not have UPDATE on table orders",
+        True,
+    ),
+    "a table for a login by itself": (
+        "GRANT TRUNCATE ON orders TO p_bot",
+        "p_bot must not have TRUNCATE on table orders",
+        True,
+    ),
+    "a privilege to pass on": (
+        "GRANT SELECT ON orders TO p_trader WITH GRANT OPTION",
+        "p_trader must not have SELECT WITH GRANT OPTION on table orders",
+        True,
+    ),
+    "a partition": (
+        "GRANT INSERT ON audit_log_default TO p_trader",
+        "p_trader must not have INSERT on table audit_log_default",
+        True,
+    ),
+    "the sequence of a key": (
+        "GRANT UPDATE ON SEQUENCE audit_log_position_seq TO p_trader",
+        "p_trader must not have UPDATE on sequence audit_log_position_seq",
+        True,
+    ),
+    "the record's own function": (
+        "GRANT EXECUTE ON FUNCTION record_change TO PUBLIC",
+        "PUBLIC must not have EXECUTE on function record_change",
+        True,
+    ),
+    "a function too few": (
+        "REVOKE EXECUTE ON FUNCTION apply_fills FROM p_trader",
+        "p_trader needs EXECUTE on function apply_fills",
+        True,
+    ),
+    "a table that a login owns": (
+        "ALTER TABLE orders OWNER TO p_bot",
+        "table orders must belong to p_migrator, not to p_bot",
+        True,
+    ),
+    "a function that a login owns": (
+        "ALTER FUNCTION record_change OWNER TO p_bot",
+        "p_bot must not own function record_change()",
+        True,
+    ),
+    "the schema": (
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "PUBLIC must not have CREATE on schema public",
+        True,
+    ),
+    "the schema, too little": (
+        "REVOKE USAGE ON SCHEMA public FROM p_monitor",
+        "p_monitor needs USAGE on schema public",
+        True,
+    ),
+    "another schema": (
+        "CREATE SCHEMA other; GRANT CREATE ON SCHEMA other TO p_trader",
+        "p_trader must not have CREATE on schema other",
+        False,
+    ),
+    "a schema of its own": ("CREATE SCHEMA AUTHORIZATION p_bot", "p_bot must not own schema p_bot", False),
+    "a superuser": ("ALTER ROLE p_trader SUPERUSER", "p_trader must not be SUPERUSER", True),
+    "a role that makes roles": ("ALTER ROLE p_reader CREATEROLE", "p_reader must not be CREATEROLE", True),
+    "a role that one can log in as": ("ALTER ROLE p_trader LOGIN", "p_trader must not be LOGIN", True),
+    "a login that is a superuser": ("ALTER ROLE p_bot SUPERUSER", "p_bot must not be SUPERUSER", False),
+    "a login that no policy binds": ("ALTER ROLE p_bot BYPASSRLS", "p_bot must not be BYPASSRLS", False),
+    "a trader that is the migrator too": (
+        "GRANT p_migrator TO p_bot",
+        "p_bot must not be a member of p_migrator",
+        False,
+    ),
+    "a trader with the server's files": (
+        "GRANT pg_read_server_files TO p_bot",
+        "p_bot must not be a member of pg_read_server_files",
+        False,
+    ),
+    "a trader that may write everything": (
+        "GRANT pg_write_all_data TO p_bot",
+        "p_bot must not have DELETE on table orders",
+        False,
+    ),
+    "a trader in a role of another power": (
+        "CREATE ROLE p_others CREATEDB; GRANT p_others TO p_bot",
+        "p_bot must not be a member of p_others, which is CREATEDB",
+        False,
+    ),
+    "a trader in a role that may more": (
+        "CREATE ROLE p_others; GRANT UPDATE ON audit_log TO p_others; GRANT p_others TO p_bot",
+        "p_bot must not have UPDATE on table audit_log",
+        False,
+    ),
+    "a role in another one": (
+        "CREATE ROLE p_others; GRANT p_others TO p_trader",
+        "p_trader must not be a member of p_others",
+        True,
+    ),
+    "a monitor that sees no statistics": (
+        "REVOKE pg_monitor FROM p_monitor",
+        "p_monitor must be a member of pg_monitor",
+        True,
+    ),
+    "triggers that can be turned off": (
+        "GRANT SET ON PARAMETER session_replication_role TO p_trader",
+        "p_trader must not have SET on parameter session_replication_role",
+        False,
+    ),
+    "a record written with the caller's rights": (
+        "ALTER FUNCTION record_change SECURITY INVOKER",
+        "function record_change must act with its owner's rights, on a fixed search path",
+        False,
+    ),
+    "a record led astray": (
+        "ALTER FUNCTION record_change RESET search_path",
+        "function record_change must act with its owner's rights, on a fixed search path",
+        False,
+    ),
+    "a function with rights it does not need": (
+        "ALTER FUNCTION raise_row_version SECURITY DEFINER",
+        "function raise_row_version must act with its caller's",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+async def test_what_is_not_as_declared_is_named_and_put_right_where_it_can_be(
+    applied: Site, what: str
+) -> None:
+    statements, difference, can_be_put_right = TAMPERED[what]
+    applied.sql(*statements.split("; "))
+    assert difference in await applied.check()
+    report = await applied.roles.apply()
+    left = [each.replace(applied.prefix, "p_") for each in report.left]
+    assert left == await applied.check()
+    if can_be_put_right:
+        assert left == []
+    else:
+        assert difference in left
+
+
+async def test_it_can_be_asked_for_by_any_login(applied: Site) -> None:
+    for login in LOGINS:
+        assert await RoleManager(applied.url(login), applied.settings).check() == []
+
+
+@pytest.mark.parametrize("login", ["bot", "owner"])
+async def test_who_may_not_apply_is_told_which_statement_was_refused(applied: Site, login: str) -> None:
+    applied.sql("REVOKE USAGE ON SCHEMA public FROM p_reader", "ALTER ROLE p_reader CREATEDB")
+    before = await applied.check()
+    with pytest.raises(PermissionDenied) as caught:
+        await RoleManager(applied.url(login), applied.settings).apply()
+    assert caught.value.facts["statement"] == f'ALTER ROLE "{applied.prefix}reader" NOCREATEDB'
+    assert await applied.check() == before
+
+
+async def test_an_owner_who_may_create_roles_needs_no_superuser(site: Site) -> None:
+    site.sql(
+        f"CREATE ROLE p_landlord LOGIN CREATEROLE PASSWORD '{PASSWORD}'",
+        "GRANT pg_monitor TO p_landlord WITH ADMIN OPTION",
+        f"ALTER DATABASE {site.name} OWNER TO p_landlord",
+    )
+    await site.migrate("landlord")
+    report = await RoleManager(site.url("landlord"), site.settings).apply()
+    assert report.left == ()
+    assert await site.check() == []
+    await MigrationManager(site.url("landlord"), site.settings).rollback("base")
+    await site.migrate("landlord")
+    assert await site.check() == []
