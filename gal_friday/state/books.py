@@ -143,6 +143,7 @@ class PositionBook:
         self.cost += quantity * fill.fill_price
 
     def _settle(self, fill: Fill, held: Decimal) -> None:
+        self.opened_at = self.opened_at or fill.filled_at
         self.quantity = abs(held)
         if held:
             self.side = PositionSide.SHORT if held < 0 else PositionSide.LONG
