@@ -78,6 +78,5 @@ def _execute(connection: Connection, difference: Difference) -> None:
         try:
             connection.execute(statement)
         except PermissionDenied as error:
-            raise PermissionDenied(
-                error.explanation, **error.facts, statement=statement.statement % statement.context
-            ) from error
+            whole = {"statement": statement.statement % statement.context}
+            raise PermissionDenied(error.explanation, **{**error.facts, **whole}) from error

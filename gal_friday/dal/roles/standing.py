@@ -25,10 +25,14 @@ _ROLES = text("""
     ], NULL) AS attributes
     FROM pg_roles
 """)
+# From PostgreSQL 16 on whoever makes a role may give it away without being able to act as it.
 _MEMBERSHIPS = text("""
     SELECT member.rolname AS member, held.rolname AS role
-    FROM pg_auth_members JOIN pg_roles AS member ON member.oid = pg_auth_members.member
+    FROM pg_auth_members AS membership JOIN pg_roles AS member ON member.oid = membership.member
         JOIN pg_roles AS held ON held.oid = roleid
+    WHERE 'true' IN (
+        coalesce(to_jsonb(membership) ->> 'inherit_option', 'true'), to_jsonb(membership) ->> 'set_option'
+    )
 """)
 # Whichever way it came by it: another role's privileges, PUBLIC's, a predefined role.
 _POWERS = text("""
