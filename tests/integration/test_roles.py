@@ -14,6 +14,7 @@ from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.migrations.role_manager import RoleManager
 from gal_friday.dal.models.privileges import Role
 from gal_friday.errors import MigrationFailed, PermissionDenied
+from tests.conftest import FIRST_VERSION
 from tests.factories import a_strategy, an_order
 from tests.servers import PostgresServer
 
@@ -308,6 +309,7 @@ TAMPERED = {
 }
 
 
+@pytest.mark.parametrize("any_postgres_server", FIRST_VERSION, indirect=True)
 @pytest.mark.parametrize("what", TAMPERED)
 async def test_what_is_not_as_declared_is_named_and_put_right_where_it_can_be(
     applied: Site, what: str
