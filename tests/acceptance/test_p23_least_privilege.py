@@ -278,7 +278,9 @@ async def test_no_table_of_the_traders_own_takes_the_records_place(
     grant = f"GRANT TEMPORARY ON DATABASE {owner_url.database} TO {TRADER}"
     postgres_server.run("psql", "-d", owner_url.database or "", "-c", grant)
     async with database.pool.sessionmaker() as session:
-        await session.execute(text("CREATE TEMPORARY TABLE audit_log AS TABLE audit_log WITH NO DATA"))
+        await session.execute(
+            text("CREATE TEMPORARY TABLE audit_log ON COMMIT DROP AS TABLE audit_log WITH NO DATA")
+        )
         await session.execute(text("SET LOCAL search_path = pg_temp, public"))
         await session.execute(text("UPDATE accounts SET exchange = 'kraken'"))
         assert await session.scalar(text("SELECT count(*) FROM pg_temp.audit_log")) == 0
@@ -293,7 +295,7 @@ async def test_no_trigger_of_the_traders_own_writes_the_record(
     grant = f"GRANT TEMPORARY ON DATABASE {owner_url.database} TO {TRADER}"
     postgres_server.run("psql", "-d", owner_url.database or "", "-c", grant)
     async with database.transaction() as uow:
-        await uow.session.execute(text("CREATE TEMPORARY TABLE orders (id int)"))
+        await uow.session.execute(text("CREATE TEMPORARY TABLE orders (id int) ON COMMIT DROP"))
         await refused(
             uow,
             "CREATE TRIGGER forged AFTER INSERT ON pg_temp.orders"

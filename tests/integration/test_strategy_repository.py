@@ -74,9 +74,8 @@ async def test_running_totals_are_set_one_by_one(uow: UnitOfWork, strategy: Stra
         await uow.strategies.update_performance_metrics("nobody", total_trades=1)
 
 
-async def test_performance_counts_closed_trades_archived_ones_too(
-    owner_uow: UnitOfWork, strategy: Strategy
-) -> None:
+async def test_performance_counts_closed_trades_archived_ones_too(owner_uow: UnitOfWork) -> None:
+    strategy = await owner_uow.strategies.add(a_strategy())
     await owner_uow.accounts.add(Account(account_id=BOT_B))
     await owner_uow.trades.add_many(
         [

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import DDL, text
 from sqlalchemy.engine import Connection
 
 from gal_friday.dal.models.privileges import Role
@@ -12,8 +12,9 @@ from gal_friday.dal.roles.standing import Standing, differences_of_logins, diffe
 from gal_friday.dal.roles.statements import Difference, grant_role
 from gal_friday.errors import PermissionDenied
 
-# As its member, whoever hands the tables over can go on migrating them.
-_MUST_JOIN = text("""
+# Whoever makes the migrator joins it, to hand the tables over and to go on migrating them. Of an outsider the
+# server would take GRANTs with no more than a warning, and do nothing.
+_OUTSIDER = text("""
     SELECT current_user FROM pg_roles
     WHERE rolname = current_user AND NOT rolsuper AND NOT pg_has_role(CAST(:migrator AS name), 'USAGE')
 """)
@@ -49,13 +50,18 @@ def put_right(connection: Connection, names: Mapping[Role, str]) -> RolesReport:
 
     Commits nothing. Raises PermissionDenied, with the statement, where the login may not do it.
     """
-    done = _repair(connection, differences_of_roles(Standing.of(connection, names)))
-    if joins := connection.scalar(_MUST_JOIN, {"migrator": names[Role.MIGRATOR]}):
-        _execute(connection, Difference("", (grant_role(names[Role.MIGRATOR], joins),)))
+    standing = Standing.of(connection, names)
+    migrator = names[Role.MIGRATOR]
+    done = _repair(connection, differences_of_roles(standing))
+    if login := connection.scalar(_OUTSIDER, {"migrator": migrator}):
+        if migrator in standing.attributes:
+            raise PermissionDenied("it is neither superuser nor migrator", login=login, migrator=migrator)
+        _execute(connection, grant_role(migrator, login))
     logins = Standing.of(connection, names).logins
     done += _repair(connection, differences_of_surroundings(connection, names, logins))
     done += _repair(connection, differences_of_content(connection, names, logins))
-    return RolesReport(tuple(done), tuple(differences(connection, names)))
+    left = differences(connection, names)
+    return RolesReport(tuple(each for each in done if each not in left), tuple(left))
 
 
 def follow_schema(connection: Connection, names: Mapping[Role, str]) -> None:
@@ -69,14 +75,14 @@ def _repair(connection: Connection, differences: Iterable[Difference]) -> list[s
     # All of them are found before the first is put right.
     to_do = [each for each in list(differences) if each.repair]
     for each in to_do:
-        _execute(connection, each)
+        for statement in each.repair:
+            _execute(connection, statement)
     return [each.text for each in to_do]
 
 
-def _execute(connection: Connection, difference: Difference) -> None:
-    for statement in difference.repair:
-        try:
-            connection.execute(statement)
-        except PermissionDenied as error:
-            whole = {"statement": statement.statement % statement.context}
-            raise PermissionDenied(error.explanation, **{**error.facts, **whole}) from error
+def _execute(connection: Connection, statement: DDL) -> None:
+    try:
+        connection.execute(statement)
+    except PermissionDenied as error:
+        whole = {"statement": statement.statement % statement.context}
+        raise PermissionDenied(error.explanation, **{**error.facts, **whole}) from error
