@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import URL, make_url
 
-from gal_friday.config import DatabaseSettings
+from gal_friday.config import DatabaseSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.migrations.role_manager import RoleManager
 from gal_friday.dal.models.privileges import Role
-from gal_friday.errors import MigrationFailed, PermissionDenied
+from gal_friday.errors import ConfigurationError, MigrationFailed, PermissionDenied
 from tests.conftest import FIRST_VERSION
 from tests.factories import a_strategy, an_order
 from tests.servers import PostgresServer
@@ -354,3 +354,27 @@ async def test_an_owner_who_may_create_roles_needs_no_superuser(site: Site) -> N
     await MigrationManager(site.url("landlord"), site.settings).rollback("base")
     await site.migrate("landlord")
     assert await site.check() == []
+
+
+async def test_a_schema_of_another_name_is_guarded_as_well(any_postgres_server: PostgresServer) -> None:
+    with a_site(any_postgres_server) as public:
+        settings = public.settings.model_copy(update={"server_settings": {"search_path": '"Trading"'}})
+        site = Site(public.server, public.name, settings)
+        site.sql('CREATE SCHEMA "Trading"')
+        await site.roles.apply()
+        make_logins(site)
+        await site.migrate("owner")
+        assert await site.check() == []
+        async with DatabaseConnectionPool(settings, url=site.url("bot")) as pool:
+            async with pool.transaction(actor="bot") as uow:
+                await uow.accounts.open_account()
+            async with pool.transaction() as uow:
+                (entry,) = (await uow.audit.search(table="accounts")).items
+                assert entry.actor == "bot"
+        paths = "SELECT unnest(proconfig) FROM pg_proc WHERE proname = 'record_change'"
+        assert site.sql(paths) == 'search_path="Trading", pg_temp'
+
+
+async def test_a_mistaken_prefix_is_a_malformed_setting() -> None:
+    with pytest.raises(ConfigurationError):
+        Settings(database={"role_prefix": "Robert'); DROP"})

@@ -24,7 +24,8 @@ class RoleManager:
         """Make missing roles, hand the tables over to the migrator, grant and revoke: all or nothing.
 
         For a superuser, or for whoever owns the database and may create roles and grant pg_monitor. Raises
-        PermissionDenied for others, with the statement that was refused, and MigrationLockTimeout while someone migrates.
+        PermissionDenied for others, with the statement that was refused, and MigrationLockTimeout while
+        someone migrates for longer than `migration_wait_seconds`.
         """
         async with exclusive_connection(self._url, self._settings) as (connection, lock):
             report = await lock.while_held(

@@ -91,4 +91,4 @@ def _ddl(statement: str, **words: str) -> DDL:
     return DDL(statement, context=words)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
-_quoted = PGDialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]  # as above
+_quoted = PGDialect(paramstyle="named").identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]  # as above
