@@ -169,11 +169,11 @@ async def test_by_hand_is_the_source_of_what_no_unit_of_work_did(database: Datab
     assert [row.source for row in rows] == [ReportSource.POLL, ReportSource.MANUAL]
 
 
-async def test_an_order_that_has_a_history_is_not_deleted(uow: UnitOfWork) -> None:
-    order = await an_order_that_is(uow, OrderStatus.NEW)
+async def test_an_order_that_has_a_history_is_not_deleted(owner_uow: UnitOfWork) -> None:
+    order = await an_order_that_is(owner_uow, OrderStatus.NEW)
     with pytest.raises(InvalidReference):
-        async with uow.savepoint():
-            await uow.orders.delete(order)
+        async with owner_uow.savepoint():
+            await owner_uow.orders.delete(order)
 
 
 async def test_a_report_that_outruns_its_fills_is_kept_and_moves_nothing_by_itself(uow: UnitOfWork) -> None:
