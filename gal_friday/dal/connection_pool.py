@@ -162,13 +162,15 @@ class DatabaseConnectionPool:
         actor: str | None = None,
         source: ReportSource = ReportSource.ENGINE,
         read_only: bool = False,
+        snapshot: bool = False,
     ) -> AsyncIterator[UnitOfWork]:
         """One transaction: committed when the block ends cleanly, undone by any exception.
 
         *actor* is who acts (default: the login role) and *source* how what is stored became known, on record
-        for as long as the transaction lasts; with *read_only* the server refuses writes. Raises what `begin`
-        does, what the block raises, what the database says of the last changes, and CommitUnknown when the
-        connection breaks before COMMIT is answered.
+        for as long as the transaction lasts; with *read_only* the server refuses writes. With *snapshot* every
+        statement sees what was committed when the transaction began, and changing a row that was changed
+        since raises TransactionConflict. Raises what `begin` does, what the block raises, what the database
+        says of the last changes, and CommitUnknown when the connection breaks before COMMIT is answered.
         """
         settings = {
             "gal_friday.application": self._settings.application_name,
@@ -178,7 +180,7 @@ class DatabaseConnectionPool:
             settings["gal_friday.actor"] = actor
         if read_only:
             settings["transaction_read_only"] = "on"
-        async with self.session(settings) as session:
+        async with self.session(settings, snapshot=snapshot) as session:
             uow = UnitOfWork(session)
             yield uow
             await uow.flush()
@@ -219,13 +221,15 @@ class DatabaseConnectionPool:
         return await retry(work, on=on, timeout_seconds=self._settings.retry_timeout_seconds)
 
     @asynccontextmanager
-    async def session(self, settings: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:
+    async def session(
+        self, settings: Mapping[str, str] | None = None, *, snapshot: bool = False
+    ) -> AsyncIterator[AsyncSession]:
         """A session with an open transaction, its server parameters set as `begin` does.
 
         The transaction is rolled back at the end of the block unless the block has committed it.
         """
         async with self.sessionmaker() as session:
-            await self.begin(session, settings or {})
+            await self.begin(session, settings or {}, snapshot=snapshot)
             yield session
 
     @asynccontextmanager
@@ -242,7 +246,9 @@ class DatabaseConnectionPool:
         async with self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def begin(self, session: AsyncSession, settings: Mapping[str, str]) -> None:
+    async def begin(
+        self, session: AsyncSession, settings: Mapping[str, str], *, snapshot: bool = False
+    ) -> None:
         """Open the transaction of *session*, in one round trip after BEGIN, with parameters that end with it.
 
         While the server is away it is tried again, for at most `retry_timeout_seconds`: nothing has been done
@@ -253,6 +259,8 @@ class DatabaseConnectionPool:
 
         async def attempt() -> None:
             try:
+                if snapshot:  # the isolation level is part of BEGIN itself
+                    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
                 await session.execute(BEGIN, binds)
             except DatabaseUnavailable:
                 await session.rollback()  # gives the broken connection back, to be replaced
