@@ -21,29 +21,24 @@ BEGIN
 
     found_order := order_of_fill(f);
     IF found_order IS NULL THEN
-        IF num_nonnulls(f.exchange_order_id, f.client_order_id) = 0 THEN
-            reason := 'no order has its order_id';
-            RETURN;
-        END IF;
-        PERFORM lock_unmatched(f.account_id, f.exchange, f.exchange_order_id);
-        PERFORM lock_unmatched(f.account_id, f.exchange, f.client_order_id);
+        PERFORM lock_order_names(f.account_id, f.exchange, true);
         found_order := order_of_fill(f);  -- it may have come while we waited
     END IF;
     IF found_order IS NULL THEN
         INSERT INTO unmatched_fills (
-            id, account_id, exchange, trading_pair, exchange_order_id, client_order_id, fill_id, payload,
-            received_at, source
+            id, account_id, exchange, trading_pair, order_id, exchange_order_id, client_order_id, fill_id,
+            payload, received_at, source
         )
         VALUES (
-            f.id, f.account_id, f.exchange, f.trading_pair, f.exchange_order_id, f.client_order_id, f.fill_id,
-            report || jsonb_build_object('received_at', f.received_at), f.received_at, f.source
+            f.id, f.account_id, f.exchange, f.trading_pair, f.order_id, f.exchange_order_id, f.client_order_id,
+            f.fill_id, report || jsonb_build_object('received_at', f.received_at), f.received_at, f.source
         )
         ON CONFLICT DO NOTHING;
         result := 'UNMATCHED';
         RETURN;
     END IF;
 
-    SELECT * INTO o FROM orders WHERE id = found_order FOR UPDATE;
+    SELECT * INTO o FROM orders WHERE id = found_order FOR NO KEY UPDATE;
     f.order_id := o.id;
     f.exchange := o.exchange;
     f.trading_pair := o.trading_pair;

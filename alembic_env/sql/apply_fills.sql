@@ -1,5 +1,5 @@
 -- Takes reports of executions one after the other, in the order given. What they have in common with other
--- batches is locked at the beginning: orders, then positions, then equity, each in one order.
+-- transactions is locked at the beginning: names, then orders, positions and equity, each in one order.
 CREATE FUNCTION apply_fills(reports jsonb, actor text, application text)
 RETURNS TABLE (
     result text, fill uuid, order_id uuid, position_id uuid, trade_id uuid, applied_seq bigint,
@@ -19,10 +19,19 @@ BEGIN
     IF application IS NOT NULL THEN
         PERFORM set_config('gal_friday.application', application, true);
     END IF;
+    PERFORM lock_order_names(account_id, exchange, keeps)
+    FROM (
+        SELECT f.account_id, f.exchange, bool_or(o.id IS NULL) AS keeps
+        FROM jsonb_populate_recordset(NULL::fills, reports) AS f
+            LEFT JOIN orders AS o ON o.id = order_of_fill(f)
+        WHERE o.id IS NULL OR o.exchange_order_id IS NULL AND f.exchange_order_id IS NOT NULL
+        GROUP BY f.account_id, f.exchange
+        ORDER BY f.account_id, f.exchange
+    ) AS unknown;
     IF jsonb_array_length(reports) > 1 THEN
-        SELECT array_agg(order_of_fill(jsonb_populate_record(NULL::fills, report))) INTO involved
-        FROM jsonb_array_elements(reports) AS report;
-        PERFORM FROM orders WHERE id = ANY (involved) ORDER BY id FOR UPDATE;
+        SELECT array_agg(order_of_fill(f)) INTO involved
+        FROM jsonb_populate_recordset(NULL::fills, reports) AS f;
+        PERFORM FROM orders WHERE id = ANY (involved) ORDER BY id FOR NO KEY UPDATE;
         PERFORM FROM positions AS held
         WHERE closed_at IS NULL AND EXISTS (
             SELECT FROM orders
@@ -30,10 +39,10 @@ BEGIN
                 AND orders.exchange = held.exchange AND orders.trading_pair = held.trading_pair
                 AND orders.strategy_id IS NOT DISTINCT FROM held.strategy_id
         )
-        ORDER BY id FOR UPDATE;
+        ORDER BY id FOR NO KEY UPDATE;
         PERFORM FROM portfolio_state
         WHERE account_id IN (SELECT orders.account_id FROM orders WHERE id = ANY (involved))
-        ORDER BY account_id, currency FOR UPDATE;
+        ORDER BY account_id, currency FOR NO KEY UPDATE;
     END IF;
     RETURN QUERY
         SELECT outcome.*

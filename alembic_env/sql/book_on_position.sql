@@ -12,6 +12,7 @@ DECLARE
     gain numeric := cost_rounded((exited * f.fill_price - released) * f.contract_multiplier * sign(held));
     fee numeric := coalesce(f.commission_quote, 0);
     exit_fee numeric := CASE WHEN exited > 0 THEN cost_share_rounded(fee, exited, abs(f.net_quantity)) ELSE 0 END;
+    entered_trade uuid;
 BEGIN
     held := held + f.net_quantity;
     p.cost := p.cost - released + entered * f.fill_price;
@@ -32,7 +33,8 @@ BEGIN
         f.trade_id := exit_trade(f, o, exited, gain, exit_fee, entered > 0 OR held = 0);
     END IF;
     IF entered > 0 THEN
-        f.trade_id := coalesce(f.trade_id, enter_trade(f, o, entered, fee - exit_fee, exited > 0));
+        entered_trade := enter_trade(f, o, entered, fee - exit_fee, exited > 0);
+        f.trade_id := coalesce(f.trade_id, entered_trade);
     END IF;
 END
 $$

@@ -9,7 +9,7 @@ BEGIN
         WHERE account_id = f.account_id AND exchange = f.exchange AND trading_pair = f.trading_pair
             AND strategy_id IS NOT DISTINCT FROM strategy AND quote_currency = f.quote_currency
             AND closed_at IS NULL
-        FOR UPDATE;
+        FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
         INSERT INTO positions (
             id, account_id, strategy_id, exchange, trading_pair, quote_currency, side, opened_at

@@ -5,12 +5,17 @@ DECLARE
     kept unmatched_fills;
     outcome record;
 BEGIN
-    PERFORM lock_unmatched(NEW.account_id, NEW.exchange, NEW.exchange_order_id);
-    PERFORM lock_unmatched(NEW.account_id, NEW.exchange, NEW.client_order_id);
+    IF TG_OP = 'UPDATE' AND (NEW.exchange_order_id, NEW.client_order_id)
+        IS NOT DISTINCT FROM (OLD.exchange_order_id, OLD.client_order_id)
+    THEN
+        RETURN NULL;
+    END IF;
+    PERFORM lock_order_names(NEW.account_id, NEW.exchange, false);
     FOR kept IN
         SELECT * FROM unmatched_fills
         WHERE account_id = NEW.account_id AND exchange = NEW.exchange
-            AND (exchange_order_id = NEW.exchange_order_id OR client_order_id = NEW.client_order_id)
+            AND (order_id = NEW.id OR exchange_order_id = NEW.exchange_order_id
+                OR client_order_id = NEW.client_order_id)
         ORDER BY (payload ->> 'filled_at')::timestamptz, id
     LOOP
         SELECT * INTO outcome FROM apply_fills(jsonb_build_array(kept.payload), NULL, NULL);

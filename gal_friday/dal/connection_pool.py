@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -18,13 +18,11 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.orm import Session
 
 from gal_friday.config import DatabaseSettings, shown
 from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
 from gal_friday.dal.error_translation import (
     install_error_translation,
-    refuse_void_session,
     refuse_void_transaction,
     translate_orm_errors,
 )
@@ -32,6 +30,7 @@ from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
 from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
+from gal_friday.dal.session import UnitOfWorkSession
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import (
     CommitUnknown,
@@ -65,13 +64,6 @@ class HealthReport:
     server_version: str | None = None
     in_recovery: bool | None = None
     error: str | None = None
-
-
-class _Session(Session):
-    """Where a failed flush has left nothing to go on with, says so in an error of ours."""
-
-
-event.listen(_Session, "do_orm_execute", refuse_void_session)
 
 
 class DatabaseConnectionPool:
@@ -152,7 +144,7 @@ class DatabaseConnectionPool:
         """Makes sessions whose entities stay readable after commit."""
         # close_resets_only: a session that was closed must not quietly begin anew.
         return async_sessionmaker(
-            self.engine, expire_on_commit=False, close_resets_only=False, sync_session_class=_Session
+            self.engine, expire_on_commit=False, close_resets_only=False, sync_session_class=UnitOfWorkSession
         )
 
     @asynccontextmanager
@@ -226,11 +218,18 @@ class DatabaseConnectionPool:
     ) -> AsyncIterator[AsyncSession]:
         """A session with an open transaction, its server parameters set as `begin` does.
 
-        The transaction is rolled back at the end of the block unless the block has committed it.
+        The transaction is rolled back at the end of the block unless the block has committed it; what the
+        block added is then new again, to be added in another transaction.
         """
         async with self.sessionmaker() as session:
             await self.begin(session, settings or {}, snapshot=snapshot)
-            yield session
+            try:
+                yield session
+            except BaseException:
+                new_again = session.sync_session
+                assert isinstance(new_again, UnitOfWorkSession)
+                new_again.give_back_new()
+                raise
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:

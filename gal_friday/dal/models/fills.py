@@ -135,6 +135,7 @@ class UnmatchedFill(Identified, AccountScoped, Base):
             "account_id",
             "exchange",
             "trading_pair",
+            "order_id",
             "exchange_order_id",
             "client_order_id",
             "fill_id",
@@ -143,13 +144,17 @@ class UnmatchedFill(Identified, AccountScoped, Base):
         ),
         Index(None, "exchange_order_id"),
         Index(None, "client_order_id"),
-        CheckConstraint("num_nonnulls(exchange_order_id, client_order_id) > 0", name="names_an_order"),
+        Index(None, "order_id"),
+        CheckConstraint(
+            "num_nonnulls(order_id, exchange_order_id, client_order_id) > 0", name="names_an_order"
+        ),
         Index(None, "received_at"),
         {"comment": "Fills whose order is not known yet"},
     )
 
     exchange: Mapped[Str32] = mapped_column(comment="Exchange it happened at")
     trading_pair: Mapped[Str64] = mapped_column(comment="Pair as sent")
+    order_id: Mapped[UUID | None] = mapped_column(comment="Order it was said to be of (soft link)")
     exchange_order_id: Mapped[Str100 | None] = mapped_column(comment="The exchange's order id")
     client_order_id: Mapped[Str100 | None] = mapped_column(comment="Our order id, where the report names it")
     fill_id: Mapped[Str100] = mapped_column(comment="The exchange's trade id, or one derived by us")

@@ -39,7 +39,7 @@ FUNCTIONS = (
     "exit_trade",
     "book_on_position",
     "advance_order",
-    "lock_unmatched",
+    "lock_order_names",
     "apply_fill",
     "apply_fills",
     "match_unmatched_fills",

@@ -18,6 +18,7 @@ class UnmatchedFillRepository(BaseRepository[UnmatchedFill]):
                 UnmatchedFill.account_id,
                 UnmatchedFill.exchange,
                 UnmatchedFill.trading_pair,
+                UnmatchedFill.order_id,
                 UnmatchedFill.exchange_order_id,
                 UnmatchedFill.client_order_id,
                 UnmatchedFill.fill_id,
