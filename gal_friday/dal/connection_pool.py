@@ -159,9 +159,9 @@ class DatabaseConnectionPool:
         """One transaction: committed when the block ends cleanly, undone by any exception.
 
         *actor* is who acts (default: the login role) and *source* how what is stored became known, on record
-        for as long as the transaction lasts; with *read_only* the server refuses writes. With *snapshot* every
-        statement sees what was committed when the transaction began, and changing a row that was changed
-        since raises TransactionConflict. Raises what `begin` does, what the block raises, what the database
+        for as long as the transaction lasts; with *read_only* the server refuses writes; with *snapshot* all
+        statements see what was committed when it began, and changing a row that was changed since raises
+        TransactionConflict. Raises what `begin` does, what the block raises, what the database
         says of the last changes, and CommitUnknown when the connection breaks before COMMIT is answered.
         """
         settings = {

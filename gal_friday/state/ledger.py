@@ -15,6 +15,10 @@ from gal_friday.dal.models import CashFlow, Fill, Order, Side
 _ROWS_AT_A_TIME = 1_000
 
 
+#: What a position, its trades and its fills agree in.
+MARKET_COLUMNS = ("account_id", "exchange", "trading_pair", "quote_currency")
+
+
 class FillEntry(NamedTuple):
     """An applied fill; columns as those of `Fill`, and the strategy of its order."""
 

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import QueryableAttribute
 
 from gal_friday.dal.models import ArchivedTrade, CashFlow, Fill, Position, Trade
-from gal_friday.state.ledger import Entry, adjustments, fills_applied, merged, stream
-from gal_friday.state.position_check import MARKET_COLUMNS, POSITION_COLUMNS, TRADE_COLUMNS
+from gal_friday.state.ledger import MARKET_COLUMNS, Entry, adjustments, fills_applied, merged, stream
+from gal_friday.state.position_check import POSITION_COLUMNS
+from gal_friday.state.trade_check import TRADE_COLUMNS
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from gal_friday.state.link_check import dead_links, trades_without_position, una
 from gal_friday.state.order_check import OrderCheck
 from gal_friday.state.position_check import PositionCheck
 from gal_friday.state.position_ledger import PositionLedger
+from gal_friday.state.trade_check import TradeCheck
 
 _REPORT_EVERY = 1_000
 
@@ -78,7 +79,7 @@ async def _differences_of_positions(
     async with PositionLedger(session, account_id) as ledger:
         async for position in ledger.positions:
             trades = await ledger.trades_of(position.id)
-            check = PositionCheck(position, trades)
+            check = PositionCheck(position, TradeCheck(trades))
             async with aclosing(ledger.entries_of(position.id)) as entries:
                 async for entry in entries:
                     gain = check.take(entry)
