@@ -61,6 +61,9 @@ BEGIN
         RETURN;
     END IF;
 
+    IF o.exchange_order_id IS NULL AND f.exchange_order_id IS NOT NULL THEN
+        PERFORM lock_order_names(o.account_id, o.exchange, false);
+    END IF;
     f := with_terms(f);
     reason := CASE
         WHEN f.side <> o.side THEN 'its side is not its order''s'

@@ -19,16 +19,16 @@ BEGIN
     IF application IS NOT NULL THEN
         PERFORM set_config('gal_friday.application', application, true);
     END IF;
-    PERFORM lock_order_names(account_id, exchange, keeps)
-    FROM (
-        SELECT f.account_id, f.exchange, bool_or(o.id IS NULL) AS keeps
-        FROM jsonb_populate_recordset(NULL::fills, reports) AS f
-            LEFT JOIN orders AS o ON o.id = order_of_fill(f)
-        WHERE o.id IS NULL OR o.exchange_order_id IS NULL AND f.exchange_order_id IS NOT NULL
-        GROUP BY f.account_id, f.exchange
-        ORDER BY f.account_id, f.exchange
-    ) AS unknown;
     IF jsonb_array_length(reports) > 1 THEN
+        PERFORM lock_order_names(account_id, exchange, keeps)
+        FROM (
+            SELECT f.account_id, f.exchange, bool_or(o.id IS NULL) AS keeps
+            FROM jsonb_populate_recordset(NULL::fills, reports) AS f
+                LEFT JOIN orders AS o ON o.id = order_of_fill(f)
+            WHERE o.id IS NULL OR o.exchange_order_id IS NULL AND f.exchange_order_id IS NOT NULL
+            GROUP BY f.account_id, f.exchange
+            ORDER BY f.account_id, f.exchange
+        ) AS unknown;
         SELECT array_agg(order_of_fill(f)) INTO involved
         FROM jsonb_populate_recordset(NULL::fills, reports) AS f;
         PERFORM FROM orders WHERE id = ANY (involved) ORDER BY id FOR NO KEY UPDATE;

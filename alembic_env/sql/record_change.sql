@@ -12,13 +12,17 @@ DECLARE
     row_key text;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        SELECT jsonb_object_agg(key, earlier.value), jsonb_object_agg(key, later.value)
+        SELECT jsonb_object_agg(key, exact_value(old_image -> key)), jsonb_object_agg(key, exact_value(value))
         INTO old_image, new_image
-        FROM jsonb_each(old_image) AS earlier JOIN jsonb_each(new_image) AS later USING (key)
-        WHERE earlier.value <> later.value;
+        FROM jsonb_each(new_image)
+        WHERE value <> old_image -> key;
         IF new_image IS NULL THEN
             RETURN NULL;
         END IF;
+    ELSIF TG_OP = 'INSERT' THEN
+        SELECT jsonb_object_agg(key, exact_value(value)) INTO new_image FROM jsonb_each(new_image);
+    ELSE
+        SELECT jsonb_object_agg(key, exact_value(value)) INTO old_image FROM jsonb_each(old_image);
     END IF;
     IF TG_NARGS = 3
         OR TG_NARGS = 4 AND 'true' IN (old_row ->> TG_ARGV[3], new_row ->> TG_ARGV[3])
@@ -44,7 +48,7 @@ BEGIN
             nullif(current_setting('gal_friday.application', true), ''),
             nullif(current_setting('application_name'), '')
         ), 100),
-        exact_image(old_image), exact_image(new_image)
+        old_image, new_image
     );
     RETURN NULL;
 END

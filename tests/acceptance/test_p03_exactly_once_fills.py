@@ -15,7 +15,7 @@ from tests.factories import a_strategy, an_order
 from tests.fills import Trading
 
 #: `make soak` asks for more.
-SEQUENCES = int(os.environ.get("GAL_FRIDAY_TEST_FILL_SEQUENCES", "300"))
+SEQUENCES = int(os.environ.get("GAL_FRIDAY_TEST_FILL_SEQUENCES", "200"))
 BLOCKS = 4
 
 

@@ -20,7 +20,7 @@ FUNCTIONS = (
     "record_order_history",
     "refuse_change",
     "refuse_truncate",
-    "exact_image",
+    "exact_value",
     "record_change",
     "book_equity",
     "book_cash_flow",
