@@ -54,6 +54,7 @@ async def verify(
     progress = _Progress(report or _to_nobody)
     session, equity, orders = uow.session, EquityCheck(), OrderCheck()
     found = [each async for each in _differences_of_positions(session, account_id, equity, progress)]
+    progress.report(progress.fills)
     await equity.add_cash_flows(session, account_id)
     for rest in (
         equity.differences(session, account_id),
