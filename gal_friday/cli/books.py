@@ -1,9 +1,7 @@
 """`gal-friday verify` and `gal-friday rebuild`: whether the books balance, and what brings them to."""
 
 import asyncio
-import json
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -15,14 +13,12 @@ from rich.table import Table
 from gal_friday.cli.db import server_url, settings_of
 from gal_friday.cli.progress import progress
 from gal_friday.money import canonical
+from gal_friday.state.differences import Difference, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy.engine import URL
 
     from gal_friday.config import DatabaseSettings
-    from gal_friday.state.differences import Difference
     from gal_friday.state.rebuild import Rebuilding
     from gal_friday.state.verification import Verification
 
@@ -100,33 +96,21 @@ async def _rebuild(
         return await pool.retrying(lambda uow: rebuild_position(uow, position), actor=actor)
 
 
-def _print_differences(console: Console, differences: "Sequence[Difference]") -> None:
+def _print_differences(console: Console, differences: Sequence[Difference]) -> None:
     table = Table("table", "key", "column", "stored", "rebuilt")
     for each in differences:
-        table.add_row(each.table, each.key, each.column, _shown(each.stored), _shown(each.rebuilt))
-    # Where nobody is looking, a program reads it: no value may be broken over two lines.
-    width = None
-    if not console.is_terminal:
+        table.add_row(each.table, each.key, each.column, shown(each.stored), shown(each.rebuilt))
+    if not console.is_terminal:  # a program reads it: no value may be broken over two lines
         unlimited = console.options.update(max_width=100_000)
-        width = Measurement.get(console, unlimited, table).maximum
-    console.print(table, width=width, crop=False, soft_wrap=True)
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, Decimal):
-        return f"{canonical(value):f}"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+        console = Console(width=Measurement.get(console, unlimited, table).maximum)
+    console.print(table)
 
 
 def _sentence(outcome: "Verification") -> str:
-    checked = (
-        f"{outcome.positions:,} positions, {outcome.trades:,} trades and {outcome.orders:,} orders from"
-        f" {outcome.fills:,} fills and {outcome.cash_flows:,} cash flows"
+    compared = (
+        f"positions: {outcome.positions:,}, trades: {outcome.trades:,}, orders: {outcome.orders:,};"
+        f" fills: {outcome.fills:,}, cash flows: {outcome.cash_flows:,}"
     )
     if outcome.is_balanced:
-        return f"The books balance: {checked}."
-    return f"The books do not balance: {len(outcome.differences):,} differences; {checked}."
+        return f"The books balance ({compared})."
+    return f"The books do not balance: differences: {len(outcome.differences):,} ({compared})."

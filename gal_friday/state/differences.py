@@ -1,9 +1,14 @@
 """What is stored differently from what the fills and cash flows lead to."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from gal_friday.money import canonical
 
 #: Stands for all columns, where a whole row is missing or should not be there.
 ROW = "(row)"
@@ -37,3 +42,14 @@ def differences_of(
 def unaccounted(table: str, key: UUID | str, stored: str) -> Difference:
     """A row to which no fill and no cash flow leads; *stored* says which it is."""
     return Difference(table, str(key), ROW, stored, None)
+
+
+def shown(value: object) -> str:
+    """A stored or rebuilt value for a person: amounts to the last decimal and no further."""
+    if value is None:
+        return "–"
+    if isinstance(value, Decimal):
+        return f"{canonical(value):f}"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

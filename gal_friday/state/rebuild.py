@@ -14,6 +14,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import BooksDiffer, NotFound
 from gal_friday.money import canonical, exact
 from gal_friday.state.books import PositionBook
+from gal_friday.state.differences import shown
 from gal_friday.state.ledger import adjustments, fills_applied, fills_in_venue_order, merged
 from gal_friday.state.position_check import PositionCheck
 
@@ -87,8 +88,8 @@ async def _book_as_applied(session: AsyncSession, position: Position) -> Positio
             position=position.id,
             differences=len(differences),
             first=f"{first.table}.{first.column}",
-            stored=str(first.stored),
-            rebuilt=str(first.rebuilt),
+            stored=shown(first.stored),
+            rebuilt=shown(first.rebuilt),
         )
     return check.book
 
@@ -118,8 +119,8 @@ async def _adjust(
     )
     for column in ("realized_pnl", "cost", "entry_price", "last_applied_seq"):
         setattr(position, column, getattr(book, column))
-    uow.session.add_all([adjustment, _event_of(adjustment)])
-    await uow.flush()
+    uow.session.add(_event_of(adjustment))
+    await uow.cash_flows.add(adjustment)
     log.info("position adjusted", extra={"position": position.id, "amount": amount, "reason": reason})
     return adjustment
 

@@ -62,7 +62,8 @@ from tests.factories import (
 )
 from tests.fills import Trading
 
-ACCOUNTS = 40
+ACCOUNTS = 32
+AT_ONCE = 4
 BEHIND_THE_TRIGGERS = text("SET LOCAL session_replication_role = replica")
 IDENTITY = (*MARKET_COLUMNS, "strategy_id")
 
@@ -81,7 +82,12 @@ async def test_the_books_balance_after_any_trading(database: Database) -> None:
                 contract_multiplier=Decimal("0.07"),
             )
         )
-    accounts = await at_once(lambda seed: trade_and_move_money(database, seed), ACCOUNTS)
+
+    async def trade(number: int) -> None:
+        for seed in range(number, ACCOUNTS, AT_ONCE):
+            await trade_and_move_money(database, seed)
+
+    await at_once(trade, AT_ONCE)
     result = await verified(database)
     assert result.differences == []
     assert result.is_balanced
@@ -93,7 +99,6 @@ async def test_the_books_balance_after_any_trading(database: Database) -> None:
         assert result.cash_flows == await uow.cash_flows.count()
         adjusted = await uow.cash_flows.count(CashFlow.kind == CashFlowKind.ADJUSTMENT)
     assert adjusted > ACCOUNTS / 4, "fills in another order than they happened in leave something to adjust"
-    assert len(set(accounts)) == ACCOUNTS
 
 
 async def trade_and_move_money(database: Database, seed: int) -> str:

@@ -18,7 +18,7 @@ from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.portfolio import PortfolioState
 from gal_friday.dal.models.types import Cost
 from gal_friday.errors import AlreadyExists, InvalidValue
-from gal_friday.money import ZERO
+from gal_friday.money import ZERO, canonical
 
 _AMOUNT = Cost()
 
@@ -156,7 +156,19 @@ class CashFlowRepository(BaseRepository[CashFlow]):
 
     async def _store_once(self, cash_flow: CashFlow) -> CashFlow | None:
         key = [CashFlow.account_id, CashFlow.kind, CashFlow.venue_id]
-        return await self._add_once(cash_flow, key, where=CashFlow.venue_id.is_not(None))
+        stored = await self._add_once(cash_flow, key, where=CashFlow.venue_id.is_not(None))
+        await self._reload_equity()
+        return stored
+
+    async def _flush(self) -> None:
+        await super()._flush()
+        await self._reload_equity()
+
+    async def _reload_equity(self) -> None:
+        """What the session has of equity is read anew: the trigger changed it."""
+        for entity in list(self._session.identity_map.values()):
+            if isinstance(entity, PortfolioState):
+                await self._session.refresh(entity)
 
     async def _refuse_another(self, cash_flow: CashFlow) -> None:
         """Raise AlreadyExists where what is stored under the identity of *cash_flow* is another movement."""
@@ -169,6 +181,6 @@ class CashFlowRepository(BaseRepository[CashFlow]):
                 account_id=account_id,
                 kind=known.kind.value,
                 venue_id=known.venue_id,
-                stored=f"{known.amount:f} {known.currency}",
-                given=f"{cash_flow.amount:f} {cash_flow.currency}",
+                stored=f"{canonical(known.amount):f} {known.currency}",
+                given=f"{canonical(cash_flow.amount):f} {cash_flow.currency}",
             )
