@@ -92,13 +92,19 @@ def cost_divided_rounded(cost: Decimal, divisor: Decimal) -> Decimal:
     return _quotient(cost, divisor, COST_DECIMALS)
 
 
-def quantity_rounded_down(amount: Decimal, price: Decimal) -> Decimal:
-    """Units an *amount* of at least zero buys at *price*, 8 decimals, never more than it can pay for.
+def quantity_rounded_down(amount: Decimal, price: Decimal, *, decimals: int = QUANTITY_DECIMALS) -> Decimal:
+    """Units an *amount* of at least zero buys at *price*, never more than it can pay for.
 
     Raises ZeroDivisionError for a price of zero.
     """
     with localcontext(MONEY_CONTEXT):
-        return (amount.scaleb(QUANTITY_DECIMALS) // price).scaleb(-QUANTITY_DECIMALS)
+        return (amount.scaleb(decimals) // price).scaleb(-decimals)
+
+
+def steps_rounded_down(quantity: Decimal, step: Decimal) -> Decimal:
+    """A *quantity* of zero or more down to a whole number of *step*s. Raises ZeroDivisionError for none."""
+    with localcontext(MONEY_CONTEXT):
+        return quantity // step * step
 
 
 def canonical(value: Decimal) -> Decimal:

@@ -24,7 +24,6 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.money import ZERO, amount_rounded, canonical, exact, quantity_rounded_down, ratio_rounded
 from gal_friday.replay.books import Books
-from gal_friday.replay.executions import Execution
 from gal_friday.replay.progress import Progress
 from gal_friday.replay.risk import Verdict, allow_exit, judge_entry
 from gal_friday.replay.run import Run
@@ -50,7 +49,7 @@ class Bot:
     async def on_candle(self, candle: CandleRow) -> None:
         """Fill what was ordered before, look at the averages, order what follows from them."""
         before = self._begin_day(candle)
-        had_trade = self._books.trade is not None
+        had_position = self._books.position is not None
         if self._books.order is not None:
             await self._fill(self._books.order, candle)
         averages, crossing = self._run.strategy.after(before.averages, candle.close)
@@ -58,7 +57,7 @@ class Bot:
             await self._buy(candle)
         elif crossing is Crossing.DOWN and self._books.position is not None:
             await self._sell(candle, self._books.position.quantity)
-        if (had_trade and self._books.trade is None) or self._ends_hour(candle):
+        if (had_position and self._books.position is None) or self._ends_hour(candle):
             self._take_snapshot(candle)
         self.progress = replace(self.progress, cursor=before.cursor + 1, averages=averages)
 
@@ -83,9 +82,8 @@ class Bot:
             rest = order.quantity - first
         in_two = order.extra["candle"] % 3 == 0 and first
         parts = [(first, *begin), (rest, *end)] if in_two else [(order.quantity, *begin)]
-        rate = self._run.rules.commission_rate
         for number, (quantity, price, at) in enumerate(parts, 1):
-            await self._books.apply(Execution(order, number, quantity, price, at, rate))
+            await self._books.fill(number, quantity, price, at)
         self.note(at, "ORDER", "order filled", order=order, fills=len(parts), quantity=order.quantity)
 
     async def _buy(self, candle: CandleRow) -> None:
@@ -157,7 +155,11 @@ class Bot:
                 reduce_only=signal.side is Side.SELL,
                 quantity=quantity,
                 status_at=at,
-                extra={"candle": self.progress.cursor},
+                extra={
+                    "candle": self.progress.cursor,
+                    "config_hash": self._run.config_hash(),
+                    "exit_reason": "averages crossed downwards",
+                },
             )
         )
         await self._uow.signals.mark_executed(signal.id, at=at)
@@ -171,8 +173,8 @@ class Bot:
         books, position = self._books, self._books.position
         equity, unrealized = books.equity(candle.close), books.unrealized_pnl(candle.close)
         closed_equity, capital = books.portfolio.closed_equity, books.portfolio.initial_capital
+        cost = position.cost if position else ZERO
         with exact():
-            cost = amount_rounded(position.cost) if position else ZERO
             exposure = amount_rounded(position.quantity * candle.close) if position else ZERO
             daily_pnl = equity - self.progress.day_start_equity
             peak = max(books.portfolio.peak_equity or ZERO, equity)
@@ -183,9 +185,9 @@ class Bot:
                     strategy_id=self._run.name,
                     currency=self._run.quote,
                     total_equity=equity,
-                    available_balance=closed_equity - cost,
+                    available_balance=amount_rounded(closed_equity - cost),
                     unrealized_pnl=unrealized,
-                    realized_pnl=closed_equity - capital,
+                    realized_pnl=amount_rounded(closed_equity - capital),
                     total_exposure=exposure,
                     total_exposure_pct=_percent(exposure, equity),
                     leverage=ratio_rounded(exposure, equity) if equity else ZERO,

@@ -25,6 +25,7 @@ NOT_COMPARED = frozenset(
         "recorded_at",
         "transaction_id",
         "cash_flows.occurred_at",  # of an account opened without saying when
+        "fills.applied_at",
         "audit_log.application",
         "audit_log.position",
         "event_log.position",

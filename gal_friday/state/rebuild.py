@@ -53,7 +53,9 @@ async def rebuild(uow: UnitOfWork, position_id: UUID, *, reason: str = VENUE_ORD
     """
     await uow.flush()
     session = uow.session
-    position = await session.get(Position, position_id, with_for_update=True, populate_existing=True)
+    position = await session.get(
+        Position, position_id, with_for_update={"key_share": True}, populate_existing=True
+    )
     if position is None:
         raise NotFound(table=Position.__tablename__, key=position_id)
     book = await _book_as_applied(session, position)

@@ -71,7 +71,7 @@ def test_dividing_by_zero_is_an_error() -> None:
         money.average_price_rounded(Decimal(1), Decimal(0))
 
 
-@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20))
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20, places=40))
 def test_a_canonical_number_is_the_same_number_in_one_spelling(value: Decimal) -> None:
     with money.exact():
         spelled = money.canonical(value)
@@ -83,3 +83,19 @@ def test_a_canonical_number_is_the_same_number_in_one_spelling(value: Decimal) -
 def test_ten_thousand_is_not_printed_with_an_exponent() -> None:
     assert str(money.canonical(Decimal("1E+4"))) == "10000"
     assert str(money.canonical(Decimal("-0.00"))) == "0"
+
+
+def test_a_quantity_is_rounded_down_to_whole_steps() -> None:
+    assert money.steps_rounded_down(Decimal("1.23456"), Decimal("0.25")) == Decimal("1.00")
+    assert money.steps_rounded_down(Decimal(3), Decimal(1)) == 3
+    assert money.steps_rounded_down(Decimal("0.9"), Decimal(1)) == 0
+    with pytest.raises(ZeroDivisionError):
+        money.steps_rounded_down(Decimal(1), Decimal(0))
+
+
+@given(positive_amounts, positive_amounts)
+def test_a_quantity_bought_is_never_more_than_the_amount_pays_for(amount: Decimal, price: Decimal) -> None:
+    quantity = money.quantity_rounded_down(amount, price, decimals=18)
+    smallest = Fraction(1, 10**18)
+    assert Fraction(quantity) * Fraction(price) <= Fraction(amount)
+    assert (Fraction(quantity) + smallest) * Fraction(price) > Fraction(amount)

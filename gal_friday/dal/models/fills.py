@@ -108,6 +108,7 @@ class FillAlias(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "fill_aliases"
     __table_args__ = (
         UniqueConstraint("order_id", "fill_id"),
+        Index(None, "account_id"),
         Index(None, "aliased_fill_id"),
         {"comment": "Append-only: further ids a fill became known by, like the real one of a synthetic fill"},
     )
@@ -126,6 +127,7 @@ class FillAlias(Identified, AccountScoped, AppendOnly, Base):
     raw: Mapped[JsonObject | None] = mapped_column(comment="The exchange's report as received")
 
     fill: Mapped[Fill] = relationship(lazy="raise_on_sql")
+    order: Mapped[Order] = relationship(lazy="raise_on_sql")
 
 
 class UnmatchedFill(Identified, AccountScoped, Base):

@@ -113,8 +113,12 @@ class Order(Identified, Mutable, AccountScoped, Base):
         server_default=text("0"), comment="Base units filled so far"
     )
     remaining_quantity: Mapped[Decimal | None] = mapped_column(
-        Computed("greatest(quantity - filled_quantity, 0)", persisted=True),
-        comment="Base units still to fill",
+        Computed(
+            "CASE WHEN quantity > filled_quantity THEN quantity - filled_quantity"
+            " WHEN quantity IS NOT NULL THEN 0 END",
+            persisted=True,
+        ),
+        comment="Base units still to fill; empty where no quantity was ordered",
     )
     overfilled: Mapped[bool | None] = mapped_column(
         Computed("filled_quantity > quantity", persisted=True), comment="More was filled than ordered"

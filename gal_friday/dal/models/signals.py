@@ -84,7 +84,7 @@ class RiskLimit(Recorded, Mutable, AccountKeyed, Base):
         primary_key=True, comment="Strategy or pair limited; the account's name at account scope"
     )
     max_position_quantity: Mapped[Decimal | None] = mapped_column(comment="Largest position in base units")
-    max_notional: Mapped[Decimal | None] = mapped_column(comment="Largest position in quote currency")
+    max_notional: Mapped[Decimal | None] = mapped_column(comment="Largest exposure in quote currency")
     max_daily_loss: Mapped[Decimal | None] = mapped_column(comment="Largest loss of a UTC day")
     max_drawdown: Mapped[Proportion | None] = mapped_column(comment="Largest loss from the peak, 0 to 1")
     max_open_positions: Mapped[int | None] = mapped_column(comment="Most positions open at once")

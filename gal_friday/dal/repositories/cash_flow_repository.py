@@ -73,7 +73,7 @@ class CashFlowRepository(BaseRepository[CashFlow]):
             select(PortfolioState.currency)
             .where(PortfolioState.account_id.in_((source, target)), PortfolioState.currency == currency)
             .order_by(PortfolioState.account_id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         common = {
             "kind": CashFlowKind.TRANSFER,
