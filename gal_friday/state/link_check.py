@@ -34,6 +34,8 @@ class _Link:
 
 
 def _links() -> Iterator[_Link]:
+    # A foreign key holds this one, unless it was deleted behind its back.
+    yield _Link(Fill.position_id, (exists().where(Position.id == Fill.position_id),))
     yield _Link(Order.position_id, (exists().where(Position.id == Order.position_id),))
     yield _Link(
         Order.trade_id,
@@ -51,13 +53,19 @@ def _links() -> Iterator[_Link]:
 async def dead_links(session: AsyncSession, account_id: str | None) -> AsyncIterator[Difference]:
     """Soft links between rows of the trading state that lead nowhere.
 
-    Those of fills are compared with their trades instead. Links to what is pruned by age, or may never be
-    stored (predictions, processes, the order a risk decision was asked about), may lead nowhere.
+    Those of fills to trades are compared with what was rebuilt instead. Links to what is pruned by age, or
+    may never be stored (predictions, processes, orders that risk decisions were asked about), are left out.
     """
     for link in _links():
         table = link.column.class_.__table__
-        statement = select(*table.primary_key.columns, link.column.label("link")).where(
-            link.column.is_not(None), ~or_(*link.targets), *given((link.column.class_.account_id, account_id))
+        statement = (
+            select(*table.primary_key.columns, link.column.label("link"))
+            .where(
+                link.column.is_not(None),
+                ~or_(*link.targets),
+                *given((link.column.class_.account_id, account_id)),
+            )
+            .order_by(*table.primary_key.columns)
         )
         async with aclosing(stream(session, statement)) as rows:
             async for *key, stored in rows:
@@ -67,8 +75,12 @@ async def dead_links(session: AsyncSession, account_id: str | None) -> AsyncIter
 
 async def unapplied_fills(session: AsyncSession, account_id: str | None) -> AsyncIterator[Difference]:
     """Fills that are stored and have had no effect: they have no position, or no number in it."""
-    statement = select(Fill.id, Fill.position_id, Fill.applied_seq).where(
-        or_(Fill.position_id.is_(None), Fill.applied_seq.is_(None)), *given((Fill.account_id, account_id))
+    statement = (
+        select(Fill.id, Fill.position_id, Fill.applied_seq)
+        .where(
+            or_(Fill.position_id.is_(None), Fill.applied_seq.is_(None)), *given((Fill.account_id, account_id))
+        )
+        .order_by(Fill.id)
     )
     async with aclosing(stream(session, statement)) as fills:
         async for fill in fills:

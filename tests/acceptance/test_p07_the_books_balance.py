@@ -37,6 +37,7 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import NotFound
+from gal_friday.money import exact
 from gal_friday.state.differences import ROW, Difference
 from gal_friday.state.ledger import MARKET_COLUMNS
 from gal_friday.state.order_check import ORDER_COLUMNS
@@ -434,6 +435,15 @@ async def test_a_trade_that_is_gone_is_named(uow: UnitOfWork, books: Books) -> N
     assert rows == [("trades", f"trade 1 of position {trade.position_id}", None)]
 
 
+async def test_a_position_that_is_gone_is_named_by_its_fills(uow: UnitOfWork, books: Books) -> None:
+    position = books.rows[Position]
+    found = await differences_after(uow, remove(position))
+    fills = await uow.fills.of_position(position.id)
+    assert [each.key for each in found if (each.table, each.column) == ("fills", "position_id")] == [
+        str(fill.id) for fill in sorted(fills, key=lambda fill: fill.id)
+    ]
+
+
 async def test_what_was_entered_by_hand_is_named(uow: UnitOfWork, books: Books) -> None:
     position = await uow.positions.add(a_position(books.strategy, trading_pair="XRP/USD"))
     of_it = await uow.trades.add(a_trade(books.strategy, position_id=position.id))
@@ -467,6 +477,26 @@ async def test_a_flip_that_nothing_followed_has_its_new_trade(uow: UnitOfWork) -
     assert [(each.column, each.rebuilt) for each in found] == [("trade_id", ended.id), ("trade_id", ended.id)]
     (found_one,) = await differences_after(uow, change(begun, side=Side.BUY))
     assert (found_one.key, found_one.column) == (str(begun.id), "side")
+
+
+async def test_an_adjustment_of_a_closed_position_leaves_it_without_cost(
+    uow: UnitOfWork, books: Books
+) -> None:
+    closed = await uow.positions.one(books.rows[ArchivedTrade].position_id)
+    amount = Decimal("0.000000000000000000000000000000000001")
+    await uow.cash_flows.add(
+        a_cash_flow(
+            kind=CashFlowKind.ADJUSTMENT,
+            amount=amount,
+            position_id=closed.id,
+            applied_seq=3,
+            reason="rounded",
+        )
+    )
+    with exact():
+        realized = closed.realized_pnl + amount
+    await uow.session.execute(change(closed, realized_pnl=realized, last_applied_seq=3))
+    assert (await verify(uow)).differences == []
 
 
 async def test_a_fee_that_takes_all_that_was_bought_leaves_a_closed_position(uow: UnitOfWork) -> None:
