@@ -71,6 +71,12 @@ class InvalidValue(PersistenceError):
         self.argument = facts.get("value")
 
 
+class MissingRate(PersistenceError):
+    """An amount cannot be given in another currency without a rate."""
+
+    hint = "give the rate: units of the currency wanted for one unit of the other"
+
+
 class InvalidFilter(PersistenceError):
     """A filter, ordering or page cursor does not fit the table asked."""
 

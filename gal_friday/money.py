@@ -63,6 +63,13 @@ def ratio_rounded(part: Decimal, whole: Decimal) -> Decimal:
     return _quotient(part, whole, RATIO_DECIMALS)
 
 
+def statistic_rounded(value: float) -> Decimal:
+    """A finite statistic computed in floating point, half up to 8 decimals of its exact binary value."""
+    with localcontext(_ROUNDING_CONTEXT):
+        exactly = Decimal.from_float(value)  # noqa: FURB164 -- the context refuses to do it unasked
+        return exactly.quantize(Decimal(1).scaleb(-RATIO_DECIMALS))
+
+
 def amount_rounded(amount: Decimal) -> Decimal:
     """An exact product brought to a money column's 18 decimals, half up."""
     with localcontext(_ROUNDING_CONTEXT):

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 
 class Relay:
@@ -56,3 +58,63 @@ class Relay:
                 sink.write(data)
                 await sink.drain()
         sink.close()
+
+
+class AnswerEater:
+    """A relay that breaks connections: at each COMMIT that *every* divides, once the server has answered it.
+
+    Where commits do not arrive, the server never hears of it.
+    """
+
+    def __init__(self, target: URL, *, every: int = 1, commits_arrive: bool = True) -> None:
+        self._target = target
+        self._every = every
+        self._commits_arrive = commits_arrive
+        self._commits = 0
+        self._is_closed = False
+        self.eaten = 0
+
+    @asynccontextmanager
+    async def url(self) -> AsyncIterator[URL]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        async with server:
+            yield self._target.set(port=server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """From now on nobody gets through any more."""
+        self._is_closed = True
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:
+            writer.transport.abort()
+            return
+        assert self._target.port is not None
+        far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        is_eating = asyncio.Event()
+
+        async def there() -> None:
+            while data := await reader.read(65_536):
+                if b"COMMIT" in data:
+                    self._commits += 1
+                    if self._commits % self._every == 0:
+                        is_eating.set()
+                        if not self._commits_arrive:
+                            self.eaten += 1
+                            writer.transport.abort()
+                            break
+                far_writer.write(data)
+                await far_writer.drain()
+            far_writer.close()
+
+        async def back() -> None:
+            while data := await far_reader.read(65_536):
+                if is_eating.is_set():
+                    self.eaten += 1
+                    writer.transport.abort()
+                    break
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(there(), back())

@@ -87,7 +87,7 @@ BEGIN
     INSERT INTO fills SELECT f.*;
 
     -- A fee whose rate is not known is taken from what the account has of its currency.
-    PERFORM book_equity(f.account_id, currency, sum(amount)) FROM (VALUES
+    PERFORM book_equity(f.account_id, currency, sum(amount), 0) FROM (VALUES
         (f.quote_currency, coalesce(f.realized_pnl, 0) - coalesce(f.commission_quote, 0)),
         (f.commission_asset, CASE WHEN f.commission_quote IS NULL THEN -f.commission ELSE 0 END)
     ) AS movement (currency, amount)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL
@@ -32,6 +33,7 @@ from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retrying import retry
 from gal_friday.dal.session import UnitOfWorkSession
 from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.dal.write_notices import Watcher, tables_written
 from gal_friday.errors import (
     CommitUnknown,
     ConfigurationError,
@@ -85,6 +87,8 @@ class DatabaseConnectionPool:
         self._opening = asyncio.Lock()
         #: Parameters `begin` sets because the connection could not be opened with them (PgBouncer).
         self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
+        #: Told of every write of this process once its transaction has ended, for as long as they live.
+        self.watchers: WeakSet[Watcher] = WeakSet()
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -201,16 +205,24 @@ class DatabaseConnectionPool:
             async with self.transaction(actor=actor) as uow:
                 return await work(uow)
 
-        return await retry(
-            attempt,
-            on=(StaleWrite, TransactionConflict, ConnectionLost),
-            timeout_seconds=self._settings.retry_timeout_seconds,
-            attempts=attempts,
+        return await self.retry(
+            attempt, on=(StaleWrite, TransactionConflict, ConnectionLost), attempts=attempts
         )
 
-    async def retry(self, work: Callable[[], Awaitable[T]], *, on: tuple[type[PersistenceError], ...]) -> T:
-        """What *work* gives, tried again after errors of the kinds *on* for `retry_timeout_seconds`."""
-        return await retry(work, on=on, timeout_seconds=self._settings.retry_timeout_seconds)
+    async def retry(
+        self,
+        work: Callable[[], Awaitable[T]],
+        *,
+        on: tuple[type[PersistenceError], ...],
+        attempts: int | None = None,
+    ) -> T:
+        """What *work* returns, tried again after errors of the kinds *on*, with backoff.
+
+        At most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
+        """
+        return await retry(
+            work, on=on, timeout_seconds=self._settings.retry_timeout_seconds, attempts=attempts
+        )
 
     @asynccontextmanager
     async def session(
@@ -230,6 +242,10 @@ class DatabaseConnectionPool:
                 assert isinstance(new_again, UnitOfWorkSession)
                 new_again.give_back_new()
                 raise
+            finally:
+                for watcher in list(self.watchers):
+                    if written := tables_written(session.sync_session, watcher=watcher):
+                        await watcher.rows_written(written)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:

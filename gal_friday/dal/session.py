@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, make_transient
 
 from gal_friday.dal.error_translation import refuse_void_session
 from gal_friday.dal.models import Base
+from gal_friday.dal.write_notices import install_write_notices
 
 
 class UnitOfWorkSession(Session):
@@ -46,3 +47,4 @@ def _drop_server_values(session: Session, entity: Base) -> None:
 event.listen(UnitOfWorkSession, "do_orm_execute", refuse_void_session)
 event.listen(UnitOfWorkSession, "transient_to_pending", _remember)
 event.listen(UnitOfWorkSession, "persistent_to_transient", _drop_server_values)  # a savepoint rolled back
+install_write_notices(UnitOfWorkSession)

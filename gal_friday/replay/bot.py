@@ -15,7 +15,6 @@ from gal_friday.dal.models import (
     OrderType,
     PortfolioSnapshot,
     Position,
-    RiskDecision,
     RiskVerdict,
     Severity,
     Side,
@@ -25,9 +24,10 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.money import ZERO, amount_rounded, canonical, exact, quantity_rounded_down, ratio_rounded
 from gal_friday.replay.books import Books
 from gal_friday.replay.progress import Progress
-from gal_friday.replay.risk import Verdict, allow_exit, judge_entry
 from gal_friday.replay.run import Run
 from gal_friday.replay.strategy import Crossing
+from gal_friday.services import RiskManager
+from gal_friday.services.risk.checks import Check, CheckResult
 
 _FIRST_PART = Decimal("0.6")  # of an order filled in two
 
@@ -87,46 +87,34 @@ class Bot:
         self.note(at, "ORDER", "order filled", order=order, fills=len(parts), quantity=order.quantity)
 
     async def _buy(self, candle: CandleRow) -> None:
-        equity = self._books.equity(candle.close)
         with exact():
-            daily_pnl = equity - self.progress.day_start_equity
-        verdict = judge_entry(
-            self._run.rules, price=candle.close, volume=candle.volume, equity=equity, daily_pnl=daily_pnl
-        )
-        portfolio = {"equity": canonical(equity), "daily_pnl": canonical(daily_pnl)}
-        await self._act(candle, Side.BUY, verdict, portfolio)
+            budget = max(self._books.equity(candle.close), ZERO) * self._run.rules.equity_fraction
+        quantity = quantity_rounded_down(amount_rounded(budget), candle.close)
+        if not quantity:
+            at = self._run.closes_at(candle)
+            self.note(at, "RISK", "the equity buys less than the smallest quantity", Severity.WARNING)
+            return
+        await self._act(candle, Side.BUY, quantity, _was_traded(candle))
 
     async def _sell(self, candle: CandleRow, quantity: Decimal) -> None:
-        await self._act(candle, Side.SELL, allow_exit(quantity), {})
+        await self._act(candle, Side.SELL, quantity)
 
-    async def _act(
-        self, candle: CandleRow, side: Side, verdict: Verdict, portfolio: dict[str, Decimal]
-    ) -> None:
+    async def _act(self, candle: CandleRow, side: Side, quantity: Decimal, *checks: Check) -> None:
         at = self._run.closes_at(candle)
         signal = await self._uow.signals.add(self._signal(candle, side))
-        decision = await self._uow.risk_decisions.add(
-            RiskDecision(
-                account_id=self._run.name,
-                signal_id=signal.id,
-                decision=verdict.decision,
-                rule=verdict.rule,
-                reason=verdict.reason,
-                requested_quantity=verdict.requested,
-                approved_quantity=verdict.approved,
-                checks=list(verdict.checks),
-                portfolio=portfolio,
-                config_hash=self._run.config_hash(),
-                decided_by="replay",
-                decided_at=at,
-            )
+        decision = await RiskManager(extra_checks=checks, decided_by="replay").decide(
+            self._uow,
+            signal,
+            requested_quantity=quantity,
+            reference_price=candle.close,
+            at=at,
+            config_hash=self._run.config_hash(),
         )
-        details = {"checks": list(verdict.checks)}
         if decision.decision is RiskVerdict.REJECTED:
-            await self._uow.signals.reject(signal.id, verdict.reason or "", details=details, at=at)
-            self.note(at, "RISK", "signal rejected", Severity.WARNING, signal=signal, rule=verdict.rule)
+            self.note(at, "RISK", "signal rejected", Severity.WARNING, signal=signal, rule=decision.rule)
             return
-        await self._uow.signals.approve(signal.id, details=details, at=at)
-        self._books.order = await self._place(signal, verdict.approved, at)
+        assert decision.approved_quantity is not None, "what is approved has a quantity"
+        self._books.order = await self._place(signal, decision.approved_quantity, at)
 
     def _signal(self, candle: CandleRow, side: Side) -> Signal:
         identity = (self._run.name, self._run.trading_pair, str(self.progress.cursor), side.value)
@@ -228,6 +216,14 @@ class Bot:
                 },
             )
         )
+
+
+def _was_traded(candle: CandleRow) -> Check:
+    """A check that anybody traded in *candle*: at such a price nobody may be there to sell."""
+    found = CheckResult(
+        "min_volume", ZERO, candle.volume, passed=candle.volume > 0, reason="nothing was traded in the candle"
+    )
+    return lambda _: found
 
 
 def _percent(part: Decimal, whole: Decimal) -> Decimal:

@@ -1,5 +1,14 @@
 """What a trading system asks of its state: decisions and effects, each in the transaction it is given."""
 
+from gal_friday.services.portfolio_manager import PortfolioManager, PortfolioStateManager
 from gal_friday.services.risk_manager import RiskManager
+from gal_friday.services.strategy_metrics import Basis, Benchmark, StrategyMetrics
 
-__all__ = ["RiskManager"]
+__all__ = [
+    "Basis",
+    "Benchmark",
+    "PortfolioManager",
+    "PortfolioStateManager",
+    "RiskManager",
+    "StrategyMetrics",
+]

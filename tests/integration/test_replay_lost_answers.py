@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gal_friday.database import Database
 from gal_friday.replay.runner import replay
-from tests.answer_eater import AnswerEater
+from tests.network import AnswerEater
 from tests.replays import a_database_url, a_run, opened, state_of
 from tests.servers import PostgresServer
 
@@ -15,7 +15,7 @@ async def test_lost_answers_to_commit_leave_no_trace(
     run = a_run(tmp_path)
     await replay(database, run)
     with a_database_url(postgres_server, template_database) as other_url:
-        relay = AnswerEater(other_url)
+        relay = AnswerEater(other_url, every=3)
         async with relay.url() as url, opened(url) as struck:
             await replay(struck, run)
         assert relay.eaten >= 5

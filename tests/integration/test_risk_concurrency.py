@@ -26,9 +26,9 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import CommitUnknown
-from tests.answer_eater import AnswerEater
 from tests.concurrency import at_once
 from tests.factories import NOON, a_cash_flow, a_fill, a_signal, a_strategy, an_order
+from tests.network import AnswerEater
 from tests.risk import RISK, hold, limit
 from tests.waiting import until
 

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from gal_friday.adapters.candle_files import read_candles
-from gal_friday.dal.models import RiskVerdict
 from gal_friday.errors import InvalidValue
 from gal_friday.money import quantity_rounded_down
 from gal_friday.replay.market import generate_candles, write_candles
 from gal_friday.replay.progress import Progress
-from gal_friday.replay.risk import allow_exit, judge_entry
 from gal_friday.replay.run import Rules, Run
 from gal_friday.replay.strategy import Averages
 
@@ -39,42 +37,6 @@ def test_progress_is_restored_as_it_was() -> None:
     progress = Progress(7, averages, date(2026, 11, 21), Decimal("9999.000000000000000001"))
     assert Progress.from_json(json.loads(json.dumps(progress.as_json()))) == progress
     assert Progress.from_json(json.loads(json.dumps(Progress().as_json()))) == Progress()
-
-
-@pytest.mark.parametrize(
-    ("equity", "daily_pnl", "volume", "decision", "rule", "approved"),
-    [
-        ("10000", "0", "1", RiskVerdict.APPROVED, None, "10"),
-        ("10000", "-50", "1", RiskVerdict.APPROVED, None, "10"),
-        ("10000", "-50.01", "1", RiskVerdict.REJECTED, "max_daily_loss", "0"),
-        ("10000", "0", "0", RiskVerdict.REJECTED, "min_volume", "0"),
-        ("0.000009", "0", "1", RiskVerdict.REJECTED, "min_quantity", "0"),
-        ("-5", "0", "1", RiskVerdict.REJECTED, "min_quantity", "0"),
-        ("20000", "0", "1", RiskVerdict.RESIZED, "max_notional", "10"),
-    ],
-)
-def test_entries_are_judged_by_every_limit(
-    *, equity: str, daily_pnl: str, volume: str, decision: RiskVerdict, rule: str | None, approved: str
-) -> None:
-    verdict = judge_entry(
-        Rules(),
-        price=Decimal(100),
-        volume=Decimal(volume),
-        equity=Decimal(equity),
-        daily_pnl=Decimal(daily_pnl),
-    )
-    assert (verdict.decision, verdict.rule, verdict.approved) == (decision, rule, Decimal(approved))
-    assert {check["check"] for check in verdict.checks} == {
-        "max_daily_loss",
-        "min_volume",
-        "min_quantity",
-        "max_notional",
-    }
-    assert (verdict.reason is None) == (decision is RiskVerdict.APPROVED)
-
-
-def test_an_exit_is_never_refused() -> None:
-    assert allow_exit(Decimal(3)).decision is RiskVerdict.APPROVED
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ class PortfolioState(Recorded, Mutable, AccountKeyed, Base):
         server_default=text("0"), comment="Margin the open positions bind"
     )
     peak_equity: Mapped[Decimal | None] = mapped_column(
-        comment="Highest equity so far; drawdown counts from it"
+        comment="Highest equity so far, moved along with capital flows; drawdown counts from it"
     )
     state: Mapped[JsonObject] = mapped_column(
         server_default=text("'{}'"), comment="Whatever else the engine keeps about its portfolio"

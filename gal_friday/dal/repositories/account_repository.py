@@ -52,7 +52,6 @@ class AccountRepository(BaseRepository[Account]):
                 currency=account.reporting_currency,
                 initial_capital=initial_capital,
                 closed_equity=ZERO,
-                peak_equity=initial_capital,
             )
             .on_conflict_do_nothing()
             .returning(PortfolioState.currency)

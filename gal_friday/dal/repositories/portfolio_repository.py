@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import ColumnElement, select
 
 from gal_friday.dal.base import BaseRepository
-from gal_friday.dal.criteria import within
+from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.timeseries import PortfolioSnapshot
 
@@ -27,12 +27,30 @@ class PortfolioRepository(BaseRepository[PortfolioSnapshot]):
 
     model = PortfolioSnapshot
 
+    async def add_once(self, snapshot: PortfolioSnapshot) -> PortfolioSnapshot | None:
+        """Store a snapshot; None where there is one of the same account, strategy and instant already."""
+        return await self._add_once(
+            snapshot,
+            [
+                PortfolioSnapshot.account_id,
+                PortfolioSnapshot.strategy_id,
+                PortfolioSnapshot.snapshot_timestamp,
+            ],
+        )
+
     async def latest(
-        self, *, strategy_id: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
+        self,
+        *,
+        until: datetime | None = None,
+        currency: str | None = None,
+        strategy_id: str | None = None,
+        account_id: str = DEFAULT_ACCOUNT_ID,
     ) -> PortfolioSnapshot | None:
-        """The last snapshot, or None."""
+        """The last snapshot, or None; where given, the last in *currency* and not after *until*."""
         found = await self.find_all(
             *_whose(account_id, strategy_id),
+            *([] if until is None else [PortfolioSnapshot.snapshot_timestamp <= until]),
+            *given((PortfolioSnapshot.currency, currency)),
             order_by=PortfolioSnapshot.snapshot_timestamp.desc(),
             limit=1,
         )

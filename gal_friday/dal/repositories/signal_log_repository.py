@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from sqlalchemy import case
 from sqlalchemy.dialects.postgresql import insert
 
 from gal_friday.dal.base import BaseRepository
@@ -19,14 +20,16 @@ class SignalLogRepository(BaseRepository[SignalLog]):
     async def record(self, entry: SignalLog) -> SignalLog:
         """Enter a signal that arrived, or count it as a repetition of the one entered first.
 
-        Gives back the entry as it stands: `duplicate_count` is 0 for a signal that is new. One statement, so
-        of many that arrive at once exactly one is new.
+        Gives back the entry as it stands: it has the id of *entry* where the signal is new. One statement, so
+        of many that arrive at once exactly one is new. An *entry* is no repetition of itself: it may be
+        recorded again where the answer to a commit was lost.
         """
         statement = insert(SignalLog).values(given_values(entry))
+        is_repetition = case((SignalLog.id == statement.excluded.id, 0), else_=1)
         stored = await self._stored(
             statement.on_conflict_do_update(
                 index_elements=[SignalLog.account_id, SignalLog.fingerprint],
-                set_={"duplicate_count": SignalLog.duplicate_count + 1},
+                set_={"duplicate_count": SignalLog.duplicate_count + is_repetition},
             )
         )
         return stored.one()

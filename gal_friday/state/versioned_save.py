@@ -1,0 +1,183 @@
+"""Saving a row whose reader has seen one version of it: one statement that stores it or leaves all alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Executable,
+    ScalarResult,
+    TypeDecorator,
+    bindparam,
+    inspect,
+    literal_column,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gal_friday.dal.criteria import checked_key
+from gal_friday.dal.detached import column_values
+from gal_friday.dal.models import Base, PortfolioPosition, PortfolioState, PyramidingState
+from gal_friday.dal.write_notices import TOLD_BY
+from gal_friday.errors import CommitUnknown, InvalidValue, StaleWrite
+from gal_friday.money import ZERO
+
+Row = TypeVar("Row", PortfolioPosition, PortfolioState, PyramidingState)
+
+#: Filled by the server, and never from what is saved.
+SERVER_COLUMNS = frozenset({"created_at", "updated_at", "row_version"})
+
+#: Of each table, what the database makes of other rows: it can be read and given back, not changed.
+LEDGER_COLUMNS: Mapping[str, tuple[str, ...]] = {PortfolioState.__tablename__: ("closed_equity",)}
+
+#: Where there is nothing to change: the trigger raises the version.
+_TOUCHED: Mapping[str, ColumnElement[Any]] = {"updated_at": literal_column("now()")}
+
+
+@dataclass(frozen=True, slots=True)
+class Image(Generic[Row]):
+    """What *entity* held when it was given to be saved, and the version of the row its caller has seen."""
+
+    entity: Row
+    values: dict[str, Any]
+    key: tuple[Any, ...]
+    expected: int | None
+
+    @property
+    def model(self) -> type[Row]:
+        return type(self.entity)
+
+    @property
+    def ledger(self) -> tuple[str, ...]:
+        return LEDGER_COLUMNS.get(self.model.__tablename__, ())
+
+
+def image_of(entity: Row, *, account_id: str) -> Image[Row]:
+    """*entity* as it is to be saved in this account. Raises InvalidValue for what is not to be saved so."""
+    state = inspect(entity)
+    values = {"account_id": account_id, **column_values(entity)}
+    if state.session is not None:
+        raise InvalidValue("it belongs to another unit of work", entity=repr(entity))
+    if values["account_id"] != account_id:
+        raise InvalidValue("a row of another account", account_id=account_id, entity=repr(entity))
+    for relationship in state.mapper.relationships:
+        if state.attrs[relationship.key].history.has_changes():
+            raise InvalidValue(
+                "give the key, not the entity it leads to", entity=repr(entity), attribute=relationship.key
+            )
+    key = tuple(values.get(column.name) for column in state.mapper.primary_key)
+    checked_key(type(entity), key)
+    expected = values.get("row_version")
+    image = Image(entity, values, key, expected)
+    if expected is None and any(values.setdefault(name, ZERO) != ZERO for name in image.ledger):
+        raise _kept_by_the_ledger(image)
+    return image
+
+
+async def save_image(
+    session: AsyncSession,
+    image: Image[Row],
+    *,
+    expected: int | None,
+    overwrite: bool,
+    unknown: CommitUnknown | None,
+    told_by: object,
+) -> Row:
+    """The row as stored; *expected* is the version it must have, None that there must be none.
+
+    With *overwrite* whatever is there gives way. Where *unknown* is the lost answer to an earlier try, a row
+    that is as that try would have left it is taken for stored. Raises StaleWrite, or *unknown* where the row
+    has been changed since and nobody can tell.
+    """
+    names = tuple(sorted(name for name in image.values if name not in SERVER_COLUMNS))
+    binds = {_bind(name): image.values[name] for name in names}
+    if expected is None or overwrite:
+        statement: Executable = _insert(image.model, names, overwrite=overwrite)
+    else:
+        statement = _update(image.model, names, image.ledger)
+        binds["expected"] = expected
+    stored: ScalarResult[Row] = await session.scalars(
+        statement,
+        binds,
+        execution_options={"populate_existing": True, "synchronize_session": False, TOLD_BY: told_by},
+    )
+    return stored.one_or_none() or await _settle(session, image, names, expected, unknown)
+
+
+@cache  # to build a statement takes longer than to execute it
+def _insert(model: type[Base], names: tuple[str, ...], *, overwrite: bool) -> Executable:
+    statement = insert(model).values({name: bindparam(_bind(name)) for name in names})
+    key = _key_of(model)
+    if not overwrite:
+        return statement.on_conflict_do_nothing(index_elements=key).returning(model)
+    changes = {name: statement.excluded[name] for name in names if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=changes or _TOUCHED).returning(model)
+
+
+@cache
+def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) -> Executable:
+    # Not an upsert: that would bring back a row someone removed meanwhile.
+    key = _key_of(model)
+    changes: dict[str, ColumnElement[Any]] = {
+        name: bindparam(_bind(name)) for name in names if name not in {*key, *ledger}
+    }
+    columns = model.__table__.c
+    return (
+        update(model)
+        .where(*(columns[name] == bindparam(_bind(name)) for name in names if name in {*key, *ledger}))
+        .where(columns.row_version == bindparam("expected"))
+        .values(changes or _TOUCHED)
+        .returning(model)
+    )
+
+
+async def _settle(
+    session: AsyncSession,
+    image: Image[Row],
+    names: Iterable[str],
+    expected: int | None,
+    unknown: CommitUnknown | None,
+) -> Row:
+    model = image.model
+    row = await session.get(model, image.key, populate_existing=True)
+    found = None if row is None else row.row_version
+    if image.ledger and row is not None and found == expected:
+        raise _kept_by_the_ledger(image)
+    if unknown is not None and row is not None:
+        next_version = (expected or 0) + 1
+        if found == next_version and _is_as_sent(row, image, names, session.get_bind().dialect):
+            return row
+        if row.row_version > next_version:
+            raise unknown
+    raise StaleWrite(table=model.__tablename__, key=image.key, expected=expected, found=found)
+
+
+def _is_as_sent(row: Row, image: Image[Row], names: Iterable[str], dialect: Dialect) -> bool:
+    for name in names:
+        kind = row.__table__.c[name].type
+        assert isinstance(kind, TypeDecorator)  # every column has a type of ours
+        sent, stored = image.values[name], getattr(row, name)
+        if kind.process_bind_param(sent, dialect) != kind.process_bind_param(stored, dialect):
+            return False
+    return True
+
+
+def _key_of(model: type[Base]) -> list[str]:
+    return [column.name for column in inspect(model).primary_key]
+
+
+def _bind(name: str) -> str:
+    return f"given_{name}"  # a bind named like a column would be SQLAlchemy's own
+
+
+def _kept_by_the_ledger(image: Image[Row]) -> InvalidValue:
+    return InvalidValue(
+        "fills and cash flows keep it; book a cash flow",
+        table=image.model.__tablename__,
+        columns=image.ledger,
+        key=image.key,
+    )

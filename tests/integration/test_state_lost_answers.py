@@ -1,0 +1,172 @@
+"""A DatabaseStateManager whose connections break: settled, not guessed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, text
+
+from gal_friday.config import DatabaseSettings
+from gal_friday.dal.cache import L1Cache
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.models import (
+    PortfolioPosition,
+)
+from gal_friday.database import Database
+from gal_friday.errors import (
+    CommitUnknown,
+    DatabaseUnavailable,
+    StaleWrite,
+)
+from gal_friday.state import DatabaseStateManager
+from tests.factories import a_portfolio_position, a_signal_log
+from tests.network import AnswerEater
+from tests.replays import opened
+from tests.state import end_one_who_waits, stored_lots, the_position, undone
+from tests.waiting import until
+
+
+@pytest.fixture
+def manager(database: Database) -> DatabaseStateManager:
+    return DatabaseStateManager(database)
+
+
+async def test_a_connection_lost_before_the_commit_is_replaced_and_the_save_repeated(
+    manager: DatabaseStateManager, database: Database
+) -> None:
+    position = a_portfolio_position(position_id="P1")
+    blocker = a_portfolio_position(position_id="P1", lots=99)
+    async with undone(database.transaction()) as uow:
+        await uow.portfolio_positions.add(blocker)
+        saving = asyncio.create_task(manager.save_position(position))
+        await until(lambda: end_one_who_waits(database), "the save waits for the other transaction")
+    await saving
+    assert await stored_lots(database) == position.lots
+
+
+async def test_a_save_whose_commit_s_answer_was_lost_is_settled(
+    database: Database, database_url: URL
+) -> None:
+    relay = AnswerEater(database_url, every=2)
+    async with relay.url() as url, opened(url) as struck:
+        manager = DatabaseStateManager(struck)
+        position = a_portfolio_position(position_id="P1", lots=0, atr=Decimal("1.5"))
+        await manager.save_position(position)
+        for lots in range(1, 7):
+            position.lots = lots
+            await manager.save_position(position)
+            assert (position.row_version, await stored_lots(database)) == (lots + 1, lots)
+            receipt = await manager.log_signal(a_signal_log())
+            assert receipt.is_new
+            assert receipt.entry.duplicate_count == 0
+    assert relay.eaten >= 5
+
+
+class Interfering(L1Cache[PortfolioPosition]):
+    """Does something once, after the first commit whose answer was lost and before that is looked into."""
+
+    def __init__(self, interference: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._interference: Callable[[], Awaitable[None]] | None = interference
+
+    async def discard(self, key: Any) -> None:
+        await super().discard(key)
+        interference, self._interference = self._interference, None
+        if interference is not None:
+            await interference()
+
+
+@pytest.mark.parametrize(
+    ("commits_arrive", "error", "lots"),
+    [
+        pytest.param(False, StaleWrite, 7, id="not stored, and somebody else was faster"),
+        pytest.param(True, CommitUnknown, 7, id="stored, and changed since, so that nobody can tell"),
+    ],
+)
+async def test_a_lost_answer_is_not_guessed_where_somebody_else_saved_the_row_before_it_was_looked_up(
+    *, database: Database, database_url: URL, commits_arrive: bool, error: type[Exception], lots: int
+) -> None:
+    calm = DatabaseStateManager(database)
+    await calm.save_position(a_portfolio_position(position_id="P1", lots=1))
+
+    async def somebody_saves() -> None:
+        theirs = await the_position(calm, refresh=True)
+        theirs.lots = lots
+        await calm.save_position(theirs)
+
+    relay = AnswerEater(database_url, commits_arrive=commits_arrive)
+    async with relay.url() as url, opened(url) as struck:
+        manager = DatabaseStateManager(struck, cache=Interfering(somebody_saves))
+        position = await the_position(manager)
+        position.lots = 2
+        with pytest.raises(error):
+            await manager.save_position(position)
+        assert (position.lots, position.row_version) == (2, 1)
+        assert (await the_position(manager)).lots == lots
+    assert relay.eaten == 1
+    assert await stored_lots(database) == lots
+
+
+async def test_a_commit_that_did_not_arrive_is_sent_again(database: Database, database_url: URL) -> None:
+    relay = AnswerEater(database_url, every=2, commits_arrive=False)
+    async with relay.url() as url, opened(url) as struck:
+        manager = DatabaseStateManager(struck)
+        position = a_portfolio_position(position_id="P1", lots=0)
+        for lots in range(4):
+            position.lots = lots
+            await manager.save_position(position)
+            assert (position.row_version, await stored_lots(database)) == (lots + 1, lots)
+    assert relay.eaten >= 3
+
+
+async def test_what_cannot_be_looked_up_stays_unknown(database: Database, database_url: URL) -> None:
+    await DatabaseStateManager(database).save_position(a_portfolio_position(position_id="P1", lots=1))
+    relay = AnswerEater(database_url)
+
+    async def server_is_gone() -> None:
+        relay.close()
+
+    async with relay.url() as url:
+        pool = DatabaseConnectionPool(DatabaseSettings(retry_timeout_seconds=0.3), url=url)
+        async with pool:
+            manager = DatabaseStateManager(Database(pool), cache=Interfering(server_is_gone))
+            position = await the_position(manager)
+            position.lots = 2
+            with pytest.raises(CommitUnknown) as caught:
+                await manager.save_position(position)
+            assert isinstance(caught.value.__cause__, DatabaseUnavailable)
+    assert await stored_lots(database) == 2
+
+
+async def test_a_commit_without_answer_leaves_nothing_in_the_cache(
+    database: Database, database_url: URL
+) -> None:
+    relay = AnswerEater(database_url)
+    await DatabaseStateManager(database).save_position(a_portfolio_position(position_id="P1", lots=1))
+    async with relay.url() as url, opened(url) as struck:
+        manager = DatabaseStateManager(struck)
+        position = await the_position(manager)
+        position.lots = 2
+
+        async def save() -> None:
+            async with manager.transaction() as t:
+                await t.save_position(position)
+
+        with pytest.raises(CommitUnknown):
+            await save()
+        kept = await the_position(manager)
+        assert kept.lots == await stored_lots(database) == 2
+
+
+async def test_a_read_whose_connection_was_lost_is_repeated(
+    manager: DatabaseStateManager, database: Database
+) -> None:
+    await manager.save_position(a_portfolio_position(position_id="P1"))
+    reading: asyncio.Task[Any] | None = None
+    async with database.transaction() as uow:
+        await uow.session.execute(text("LOCK TABLE portfolio_positions IN ACCESS EXCLUSIVE MODE"))
+        reading = asyncio.create_task(manager.get_position("P1", refresh=True))
+        await until(lambda: end_one_who_waits(database), "the read waits for the lock")
+    assert await reading is not None
