@@ -13,12 +13,12 @@ from rich.table import Table
 from gal_friday.cli.db import server_url, settings_of
 from gal_friday.cli.progress import progress
 from gal_friday.money import canonical
-from gal_friday.state.differences import Difference, shown
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from gal_friday.config import DatabaseSettings
+    from gal_friday.state.differences import Difference
     from gal_friday.state.rebuild import Rebuilding
     from gal_friday.state.verification import Verification
 
@@ -96,7 +96,9 @@ async def _rebuild(
         return await pool.retrying(lambda uow: rebuild_position(uow, position), actor=actor)
 
 
-def _print_differences(console: Console, differences: Sequence[Difference]) -> None:
+def _print_differences(console: Console, differences: "Sequence[Difference]") -> None:
+    from gal_friday.state.differences import shown  # noqa: PLC0415 -- help must not wait for it
+
     table = Table("table", "key", "column", "stored", "rebuilt")
     for each in differences:
         table.add_row(each.table, each.key, each.column, shown(each.stored), shown(each.rebuilt))

@@ -3,13 +3,12 @@
 Written apart from the server's functions and from nothing but stored facts, so that each proves the other.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from gal_friday.dal.models import CashFlow, Fill, PositionSide, Side, TradeStatus
+from gal_friday.dal.models import PositionSide, Side, TradeStatus
 from gal_friday.money import (
     ZERO,
     average_price_rounded,
@@ -102,17 +101,6 @@ class PositionBook:
     trades: list[TradeBook] = field(default_factory=list)
     #: Of the last fill.
     contract_multiplier: Decimal = Decimal(1)
-
-    @classmethod
-    def of(cls, entries: Iterable[Fill | CashFlow]) -> "PositionBook":
-        """The book after *entries*: fills, and adjustments of this position."""
-        book = cls()
-        for entry in entries:
-            if isinstance(entry, Fill):
-                book.apply(entry)
-            else:
-                book.adjust(entry.amount)
-        return book
 
     def apply(self, fill: AppliedFill) -> Decimal | None:
         """Book *fill*; gives back what it realised before commission, None where it closed nothing."""
