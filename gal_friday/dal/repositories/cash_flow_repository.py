@@ -69,6 +69,7 @@ class CashFlowRepository(BaseRepository[CashFlow]):
                 target=target,
                 amount=amount,
             )
+        # In the server's order of names, as whoever locks the equity of several accounts does.
         await self._session.execute(
             select(PortfolioState.currency)
             .where(PortfolioState.account_id.in_((source, target)), PortfolioState.currency == currency)
