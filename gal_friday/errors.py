@@ -155,6 +155,15 @@ class DatabaseError(PersistenceError):
     """The database refused a statement."""
 
 
+# --- the exchange --------------------------------------------------------------------------------------
+
+
+class OrderInDoubt(PersistenceError):
+    """The exchange was asked, and what came of it is not known here."""
+
+    hint = "ask the exchange for the order by its client_order_id before it is sent again"
+
+
 # --- the schema ----------------------------------------------------------------------------------------
 
 

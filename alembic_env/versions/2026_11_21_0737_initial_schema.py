@@ -2,7 +2,7 @@
 
 Revision: 0001_initial_schema
 Revises: nothing
-Created: 2026-11-21 07:27:35.525055+00:00
+Created: 2026-11-21 07:37:14.107445+00:00
 """
 
 import sqlalchemy as sa
