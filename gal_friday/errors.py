@@ -85,6 +85,12 @@ class IllegalTransition(PersistenceError):
     """Orders, signals, trades and positions move forward only."""
 
 
+class BooksDiffer(PersistenceError):
+    """What is stored is not what fills and cash flows lead to."""
+
+    hint = "gal-friday verify names every difference"
+
+
 # --- what others did meanwhile -------------------------------------------------------------------------
 
 
