@@ -34,6 +34,7 @@ def main() -> None:
         run_online(connection)
         return
     settings = Settings.load()
+    context.config.attributes["role_prefix"] = settings.database.role_prefix
     if url := settings.database.sqlalchemy_migration_url():
         asyncio.run(migrate(url, settings))
         return

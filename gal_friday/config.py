@@ -72,7 +72,8 @@ class DatabaseSettings(_Slice):
         None, description="postgresql://user:password@host:port/database; empty: the embedded server"
     )
     migration_url: SecretStr | None = Field(
-        None, description="Direct URL for migrations where `url` leads to PgBouncer; empty: `url`"
+        None,
+        description="Direct URL to migrate with where `url` leads to PgBouncer or to a trader; empty: `url`",
     )
     pool_size: int = Field(10, ge=1, le=1000, description="Connections kept open")
     max_overflow: int = Field(5, ge=0, le=1000, description="Connections above pool_size under load")
@@ -95,6 +96,12 @@ class DatabaseSettings(_Slice):
     pgbouncer: bool = Field(False, description="`url` leads to PgBouncer in transaction mode")
     migrate_on_open: bool = Field(True, description="open_database() applies pending revisions")
     migration_wait_seconds: Seconds = Field(300, description="Waiting while another process migrates")
+    role_prefix: str = Field(
+        "gal_friday_",
+        pattern="^[a-z_][a-z0-9_]*$",
+        max_length=48,
+        description="What the names of the server's roles begin with: gal_friday_trader …",
+    )
 
     @field_validator("server_settings", mode="before")
     @classmethod

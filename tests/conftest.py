@@ -10,13 +10,20 @@ from sqlalchemy import URL, make_url
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.migrations.migration_manager import MigrationManager
+from gal_friday.dal.migrations.role_manager import RoleManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from tests.servers import PostgresServer, postgres_bin_directories
+from tests.servers import TRADER, PostgresServer, postgres_bin_directories
 
 BIN_DIRECTORIES = postgres_bin_directories()
 FIRST_VERSION = list(BIN_DIRECTORIES)[:1]
+# A server has it once, however many databases; GRANT may be repeated.
+MAKE_TRADER = f"""
+    DO $$ BEGIN
+        IF to_regrole('{TRADER}') IS NULL THEN CREATE ROLE {TRADER} LOGIN; END IF;
+    END $$
+"""
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +61,15 @@ def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 async def _make_template(server: PostgresServer) -> str:
-    """A migrated database to copy from: copying takes a fraction of migrating."""
+    """A migrated database to copy from, ready to be traded in: copying takes a fraction of migrating."""
     name = f"template_{uuid4().hex}"
     server.create_database(name)
     url = make_url(server.url(name))
     await MigrationManager(url, DatabaseSettings()).run_migrations()
+    await RoleManager(url, DatabaseSettings()).apply()
+    server.run("psql", "-c", MAKE_TRADER, "-c", f"GRANT gal_friday_trader TO {TRADER}")
     async with (
-        DatabaseConnectionPool(DatabaseSettings(), url=url) as pool,
+        DatabaseConnectionPool(DatabaseSettings(), url=url.set(username=TRADER)) as pool,
         pool.transaction(actor="open_database") as uow,
     ):
         await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
@@ -74,11 +83,17 @@ async def template_database(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[URL]:
-    """A migrated database of one's own; dropping it fails if the test left a connection open."""
+    """A migrated database of one's own, to trade in; dropping it fails if the test left a connection open."""
     name = f"test_{uuid4().hex}"
     postgres_server.create_database(name, template=template_database)
-    yield make_url(postgres_server.url(name))
+    yield make_url(postgres_server.url(name, user=TRADER))
     postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def owner_url(database_url: URL, postgres_server: PostgresServer) -> URL:
+    """The same database, for what a trader may not do."""
+    return make_url(postgres_server.url(database_url.database or ""))
 
 
 @pytest.fixture
@@ -91,17 +106,36 @@ async def database(database_url: URL) -> AsyncIterator[Database]:
 
 @pytest.fixture(scope="session")
 async def shared_pool(any_postgres_server: PostgresServer) -> AsyncIterator[DatabaseConnectionPool]:
-    """A migrated database of each server version, shared by tests that undo what they do."""
-    url = make_url(any_postgres_server.url(await _make_template(any_postgres_server)))
+    """A trader's pool on a migrated database of each server version, for tests that undo what they do."""
+    url = make_url(any_postgres_server.url(await _make_template(any_postgres_server), user=TRADER))
     async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
         yield pool
 
 
 @pytest.fixture
 async def uow(shared_pool: DatabaseConnectionPool) -> AsyncIterator[UnitOfWork]:
-    """A unit of work on each server version that is undone after the test."""
+    """A trader's unit of work on each server version that is undone after the test."""
     with contextlib.suppress(Undo):
         async with shared_pool.transaction(actor="test") as uow:
+            yield uow
+            raise Undo
+
+
+@pytest.fixture(scope="session")
+async def owner_pool(
+    shared_pool: DatabaseConnectionPool, any_postgres_server: PostgresServer
+) -> AsyncIterator[DatabaseConnectionPool]:
+    """The owner's pool on the database of `shared_pool`."""
+    url = make_url(any_postgres_server.url(shared_pool.engine.url.database or ""))
+    async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def owner_uow(owner_pool: DatabaseConnectionPool) -> AsyncIterator[UnitOfWork]:
+    """Like `uow`, for what a trader may not do."""
+    with contextlib.suppress(Undo):
+        async with owner_pool.transaction(actor="test") as uow:
             yield uow
             raise Undo
 

@@ -17,7 +17,7 @@ from gal_friday.database import Database
 from gal_friday.replay.end_state import EndState, end_state
 from gal_friday.replay.market import generate_candles, write_candles
 from gal_friday.replay.run import Rules, Run
-from tests.servers import PostgresServer
+from tests.servers import TRADER, PostgresServer
 
 RECORDINGS = Path(__file__).parents[2] / "shared" / "data"
 
@@ -59,7 +59,7 @@ def a_database_url(server: PostgresServer, template: str) -> Iterator[URL]:
     """One more migrated database, for a test that compares two."""
     name = f"test_{uuid4().hex}"
     server.create_database(name, template=template)
-    yield make_url(server.url(name))
+    yield make_url(server.url(name, user=TRADER))
     server.drop_database(name)
 
 

@@ -20,6 +20,8 @@ StopMode = Literal["smart", "fast", "immediate"]
 
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 DEADLINE_SECONDS = 30.0
+#: A login of PostgresServer that its superuser has to make: a bot's, who may trade and no more.
+TRADER = "trading_bot"
 INITDB_OPTIONS = [
     "-U",
     "postgres",
@@ -153,7 +155,7 @@ class _Server:
 class PostgresServer(_Server):
     """A cluster with the superuser `postgres`.
 
-    Over TCP `postgres` needs no password and everyone else does; over the socket nobody does.
+    Over TCP `postgres` and the trader need no password and everyone else does; over the socket nobody does.
     """
 
     def __init__(
@@ -278,6 +280,7 @@ class PostgresServer(_Server):
             "local all all trust\n"
             "local replication all trust\n"
             "host all postgres 127.0.0.1/32 trust\n"
+            f"host all {TRADER} 127.0.0.1/32 trust\n"
             "host replication postgres 127.0.0.1/32 trust\n"
             "host all all 127.0.0.1/32 scram-sha-256\n",
         )

@@ -68,12 +68,19 @@ BEGIN
     reason := CASE
         WHEN f.side <> o.side THEN 'its side is not its order''s'
         WHEN f.quote_currency IS NULL THEN 'its quote currency is not known: name it, or store the instrument'
-        WHEN f.exchange_order_id IS DISTINCT FROM o.exchange_order_id AND EXISTS (
+        WHEN f.exchange_order_id <> o.exchange_order_id AND EXISTS (
             SELECT FROM orders AS other
             WHERE other.account_id = o.account_id AND other.exchange = o.exchange
                 AND other.trading_pair = o.trading_pair AND other.exchange_order_id = f.exchange_order_id
         ) THEN 'another order has its exchange_order_id'
     END;
+    IF reason IS NULL AND o.exchange_order_id IS NULL AND f.exchange_order_id IS NOT NULL THEN
+        BEGIN
+            UPDATE orders SET exchange_order_id = f.exchange_order_id WHERE id = o.id;
+        EXCEPTION WHEN unique_violation THEN
+            reason := 'another order has its exchange_order_id';
+        END;
+    END IF;
     IF reason IS NOT NULL THEN
         RETURN;
     END IF;
@@ -87,7 +94,7 @@ BEGIN
     INSERT INTO fills SELECT f.*;
 
     -- A fee whose rate is not known is taken from what the account has of its currency.
-    PERFORM book_equity(f.account_id, currency, sum(amount)) FROM (VALUES
+    PERFORM book_equity(f.account_id, currency, sum(amount), 0) FROM (VALUES
         (f.quote_currency, coalesce(f.realized_pnl, 0) - coalesce(f.commission_quote, 0)),
         (f.commission_asset, CASE WHEN f.commission_quote IS NULL THEN -f.commission ELSE 0 END)
     ) AS movement (currency, amount)

@@ -37,7 +37,7 @@ class Page(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class UpsertCounts:
-    """What an upsert did: rows that were new, rows that changed, rows that were there as given."""
+    """What an upsert did: rows that were new, rows that changed, rows that were left as they are."""
 
     inserted: int
     updated: int
@@ -199,7 +199,8 @@ class BaseRepository(Generic[M]):
         """Store rows, or bring those already there up to date; rows already as given are not touched.
 
         *conflict* names the columns of the unique key (default: the primary key), *update* those to overwrite
-        (default: every other column given). Of rows with the same key in one call the last one counts.
+        (default: every other column given; of an append-only table none, a row that is there stays as it is).
+        Of rows with the same key in one call the last one counts.
         """
         return await self._upsert_many(entities, conflict=conflict, update=update)
 
@@ -220,7 +221,8 @@ class BaseRepository(Generic[M]):
         inserted = updated = total = 0
         dialect = self._session.get_bind().dialect
         for columns, rows in statements_of(table, key, entities, dialect):
-            default = [name for name in columns if name not in {*key, "id", "created_at", "row_version"}]
+            kept = columns if table.info["append_only"] else (*key, "id", "created_at", "row_version")
+            default = [name for name in columns if name not in kept]
             statement = upsert(table, key, default if overwrite is None else overwrite, may_replace)
             returning = statement.returning(was_inserted(table, key))
             flags = (await self._session.scalars(returning, rows)).all()
@@ -229,14 +231,18 @@ class BaseRepository(Generic[M]):
             total += len(rows)
         return UpsertCounts(inserted, updated, total - inserted - updated)
 
-    async def _add_once(self, entity: M, key: Sequence[Ordering]) -> M | None:
+    async def _add_once(
+        self, entity: M, key: Sequence[Ordering], *, where: ColumnElement[bool] | None = None
+    ) -> M | None:
         """Store *entity* and give it back as stored, or None where a row with its *key* is there already.
 
-        One statement: of several transactions that try at once, the first to commit has the row.
+        *where* is the condition of a unique index over some rows only. One statement: of several transactions
+        that try at once, the first to commit has the row.
         """
         names = [direction(self.model, item).column.name for item in key]
         statement = insert(self.model).values(given_values(entity))
-        return (await self._stored(statement.on_conflict_do_nothing(index_elements=names))).one_or_none()
+        once = statement.on_conflict_do_nothing(index_elements=names, index_where=where)
+        return (await self._stored(once)).one_or_none()
 
     async def _stored(self, statement: Insert | Update) -> ScalarResult[M]:
         """Run *statement* and give back the rows it stored, loaded anew into this session's entities."""

@@ -9,7 +9,7 @@ from gal_friday.dal.models import Strategy
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import StaleWrite
-from tests.factories import a_strategy
+from tests.factories import a_signal_log, a_strategy
 
 WRITERS = 64
 CENT = Decimal("0.01")
@@ -29,14 +29,14 @@ async def test_of_two_writers_one_wins_and_the_other_is_told(database: Database)
 
 
 async def test_deleting_a_row_someone_changed_is_told_as_well(database: Database) -> None:
-    strategy_id = (await database.strategies.add(a_strategy())).strategy_id
-    mine = await database.strategies.one(strategy_id)
-    theirs = await database.strategies.one(strategy_id)
-    theirs.description = "changed"
-    await database.strategies.update(theirs)
+    entry_id = (await database.signal_log.add(a_signal_log())).id
+    mine = await database.signal_log.one(entry_id)
+    theirs = await database.signal_log.one(entry_id)
+    theirs.duplicate_count += 1
+    await database.signal_log.update(theirs)
     with pytest.raises(StaleWrite):
-        await database.strategies.delete(mine)
-    assert await database.strategies.get(strategy_id) is not None
+        await database.signal_log.delete(mine)
+    assert await database.signal_log.get(entry_id) is not None
 
 
 async def test_the_version_counts_raw_sql_too(database: Database) -> None:

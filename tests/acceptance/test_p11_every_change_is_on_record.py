@@ -54,15 +54,15 @@ def test_every_audited_table_has_its_triggers() -> None:
 
 @pytest.mark.parametrize("name", AUDITED)
 async def test_a_row_of_every_audited_table_is_on_record_from_insert_to_delete(
-    uow: UnitOfWork, name: str
+    owner_uow: UnitOfWork, name: str
 ) -> None:
     (model,) = (each.class_ for each in Base.registry.mappers if each.class_.__tablename__ == name)
-    row = await a_row_of(model, uow, **DEMANDS.get(name, {}))
-    uow.session.add(row)
-    await uow.flush()
+    row = await a_row_of(model, owner_uow, **DEMANDS.get(name, {}))
+    owner_uow.session.add(row)
+    await owner_uow.flush()
     table = model.__table__
     assert isinstance(table, Table)
-    known = await entries(uow, name)
+    known = await entries(owner_uow, name)
     assert [entry.operation for entry in known][-1] == "INSERT"
     after = known[-1].after
     assert after is not None
@@ -70,16 +70,16 @@ async def test_a_row_of_every_audited_table_is_on_record_from_insert_to_delete(
     assert (known[-1].actor, known[-1].before) == ("test", None)
     if name in {"orders", "accounts"}:
         return  # their history refers to them: never deleted
-    await uow.session.delete(row)
-    await uow.flush()
-    gone = (await entries(uow, name, known[-1].row_key))[-1]
+    await owner_uow.session.delete(row)
+    await owner_uow.flush()
+    gone = (await entries(owner_uow, name, known[-1].row_key))[-1]
     assert (gone.operation, gone.before, gone.after) == ("DELETE", after, None)
 
 
 @pytest.mark.parametrize("name", AUDITED)
-async def test_an_audited_table_is_not_emptied_at_once(uow: UnitOfWork, name: str) -> None:
+async def test_an_audited_table_is_not_emptied_at_once(owner_uow: UnitOfWork, name: str) -> None:
     with pytest.raises(ConstraintViolated, match="TRUNCATE"):
-        await uow.session.execute(text(f"TRUNCATE {name} CASCADE"))
+        await owner_uow.session.execute(text(f"TRUNCATE {name} CASCADE"))
 
 
 async def test_an_update_is_on_record_with_what_changed_and_nothing_else(uow: UnitOfWork) -> None:
@@ -140,8 +140,8 @@ async def _fail_after_adding(database: Database) -> None:
         raise ZeroDivisionError
 
 
-async def test_a_secret_never_reaches_the_record(uow: UnitOfWork) -> None:
-    await uow.session.execute(
+async def test_a_secret_never_reaches_the_record(owner_uow: UnitOfWork) -> None:
+    await owner_uow.session.execute(
         text(
             "INSERT INTO system_config (key, value, data_type, is_sensitive)"
             " VALUES ('api', to_jsonb(CAST(:secret AS text)), 'string', true)"
@@ -154,8 +154,8 @@ async def test_a_secret_never_reaches_the_record(uow: UnitOfWork) -> None:
         "UPDATE system_config SET value = '\"correct-horse-battery\"', is_sensitive = true WHERE key = 'api'",
         "DELETE FROM system_config WHERE key = 'api'",
     ):
-        await uow.session.execute(text(change))
-    record = await entries(uow, "system_config", "api")
+        await owner_uow.session.execute(text(change))
+    record = await entries(owner_uow, "system_config", "api")
     assert [entry.operation for entry in record] == ["INSERT", "UPDATE", "UPDATE", "UPDATE", "DELETE"]
     assert record[1].after == {"value": "(withheld)"}
     assert not [entry for entry in record if SECRET in f"{entry.before}{entry.after}"]

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import insert
 
+from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     Account,
@@ -247,11 +248,13 @@ async def test_every_repository_is_reached_by_its_name_and_answers(uow: UnitOfWo
     for name, repository_class in repository_classes().items():
         repository = getattr(uow, name)
         assert type(repository) is repository_class
-        assert await repository.exists() in {True, False}
+        if isinstance(repository, BaseRepository):
+            assert await repository.exists() in {True, False}
 
 
 def test_every_table_a_bot_works_with_has_one_repository() -> None:
     of_later_use = {"event_log", "event_subscriptions", "audit_seals", "schema_revisions"}
-    tables = [repository.model.__tablename__ for repository in repository_classes().values()]
+    repositories = [kind for kind in repository_classes().values() if issubclass(kind, BaseRepository)]
+    tables = [repository.model.__tablename__ for repository in repositories]
     assert len(tables) == len(set(tables))
     assert set(tables) == set(Base.metadata.tables) - of_later_use

@@ -28,10 +28,10 @@ def test_all_evidence_is_append_only() -> None:
 
 
 @pytest.mark.parametrize("name", APPEND_ONLY)
-async def test_its_rows_are_neither_changed_nor_removed(uow: UnitOfWork, name: str) -> None:
+async def test_its_rows_are_neither_changed_nor_removed(owner_uow: UnitOfWork, name: str) -> None:
     (mapper,) = (mapper for mapper in Base.registry.mappers if mapper.local_table.name == name)  # type: ignore[attr-defined]  # each is a Table
-    uow.session.add(await a_row_of(mapper.class_, uow, **DEMANDS.get(name, {})))
-    await uow.flush()
+    owner_uow.session.add(await a_row_of(mapper.class_, owner_uow, **DEMANDS.get(name, {})))
+    await owner_uow.flush()
     declared = mapper.local_table
     assert isinstance(declared, Table)
     identity = {column.name for column in declared.columns if column.identity is not None}
@@ -41,46 +41,46 @@ async def test_its_rows_are_neither_changed_nor_removed(uow: UnitOfWork, name: s
         "DELETE": declared.delete(),
     }.items():
         with pytest.raises(AppendOnlyViolated) as caught:
-            async with uow.savepoint():
-                await uow.session.execute(statement)
+            async with owner_uow.savepoint():
+                await owner_uow.session.execute(statement)
         assert str(caught.value.facts["table"]).startswith(name)
         assert caught.value.facts["operation"] == operation
 
 
 @pytest.mark.parametrize("name", APPEND_ONLY)
-async def test_neither_it_nor_a_partition_of_it_is_emptied(uow: UnitOfWork, name: str) -> None:
-    connection = await uow.session.connection()
+async def test_neither_it_nor_a_partition_of_it_is_emptied(owner_uow: UnitOfWork, name: str) -> None:
+    connection = await owner_uow.session.connection()
     of_its_own = await connection.run_sync(partitions)
     for each in [name, *(partition for partition, root in of_its_own.items() if root == name)]:
         with pytest.raises(AppendOnlyViolated) as caught:
-            async with uow.savepoint():
-                await uow.session.execute(text(f"TRUNCATE {each} CASCADE"))
+            async with owner_uow.savepoint():
+                await owner_uow.session.execute(text(f"TRUNCATE {each} CASCADE"))
         assert caught.value.facts["operation"] == "TRUNCATE"
 
 
-async def test_nor_are_they_through_the_table_they_refer_to(uow: UnitOfWork) -> None:
+async def test_nor_are_they_through_the_table_they_refer_to(owner_uow: UnitOfWork) -> None:
     with pytest.raises(ConstraintViolated):
-        await uow.session.execute(text("TRUNCATE accounts CASCADE"))
+        await owner_uow.session.execute(text("TRUNCATE accounts CASCADE"))
 
 
-async def test_a_partition_is_guarded_when_it_is_addressed_itself(uow: UnitOfWork) -> None:
-    await uow.logs.add(a_log())
+async def test_a_partition_is_guarded_when_it_is_addressed_itself(owner_uow: UnitOfWork) -> None:
+    await owner_uow.logs.add(a_log())
     partition = table("system_logs_default")
     with pytest.raises(AppendOnlyViolated) as caught:
-        await uow.session.execute(partition.delete().where(literal_column("true")))
+        await owner_uow.session.execute(partition.delete().where(literal_column("true")))
     assert caught.value.facts["table"] == "system_logs_default"
 
 
-async def test_the_orm_meets_the_same_guard(uow: UnitOfWork) -> None:
-    cash_flow = await uow.cash_flows.add(a_cash_flow())
+async def test_the_orm_meets_the_same_guard(owner_uow: UnitOfWork) -> None:
+    cash_flow = await owner_uow.cash_flows.add(a_cash_flow())
     cash_flow.reason = "on second thought"
     with pytest.raises(ConstraintViolated, match="never changed or removed"):
-        await uow.cash_flows.update(cash_flow)
+        await owner_uow.cash_flows.update(cash_flow)
 
 
-async def test_a_fill_reported_again_is_no_change(uow: UnitOfWork) -> None:
-    order = await uow.orders.add(an_order(await uow.strategies.add(a_strategy())))
-    fill = await uow.fills.add(a_fill(order))
+async def test_a_fill_reported_again_is_no_change(owner_uow: UnitOfWork) -> None:
+    order = await owner_uow.orders.add(an_order(await owner_uow.strategies.add(a_strategy())))
+    fill = await owner_uow.fills.add(a_fill(order))
     again = a_fill(order, fill_id=fill.fill_id)
-    assert await uow.fills.add_once(again) is None
-    assert await uow.fills.count(Fill.order_id == order.id) == 1
+    assert await owner_uow.fills.add_once(again) is None
+    assert await owner_uow.fills.count(Fill.order_id == order.id) == 1

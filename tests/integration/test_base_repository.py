@@ -10,7 +10,16 @@ from sqlalchemy import desc, func, inspect, text
 from sqlalchemy.exc import InvalidRequestError
 
 from gal_friday.dal.base import UpsertCounts
-from gal_friday.dal.models import Order, OrderStatus, PortfolioSnapshot, Side, Strategy, Trade, new_id
+from gal_friday.dal.models import (
+    MarketTrade,
+    Order,
+    OrderStatus,
+    PortfolioSnapshot,
+    Side,
+    Strategy,
+    Trade,
+    new_id,
+)
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import (
@@ -27,8 +36,10 @@ from tests.factories import (
     a_candle,
     a_closed_trade,
     a_log,
+    a_market_trade,
     a_risk_limit,
     a_series_point,
+    a_signal_log,
     a_snapshot,
     a_strategy,
     an_order,
@@ -109,18 +120,18 @@ async def test_an_empty_key_is_refused(uow: UnitOfWork) -> None:
 
 
 async def test_a_deleted_row_is_gone(uow: UnitOfWork) -> None:
-    strategy = await uow.strategies.add(a_strategy())
-    await uow.strategies.delete(strategy)
-    assert await uow.strategies.get(strategy.strategy_id) is None
+    entry = await uow.signal_log.add(a_signal_log())
+    await uow.signal_log.delete(entry)
+    assert await uow.signal_log.get(entry.id) is None
 
 
-async def test_a_row_others_refer_to_stays(uow: UnitOfWork) -> None:
-    strategy, _ = await orders_of(uow, 1)
+async def test_a_row_others_refer_to_stays(owner_uow: UnitOfWork) -> None:
+    strategy, _ = await orders_of(owner_uow, 1)
     with pytest.raises(InvalidReference) as caught:
-        async with uow.savepoint():
-            await uow.strategies.delete(strategy)
+        async with owner_uow.savepoint():
+            await owner_uow.strategies.delete(strategy)
     assert caught.value.facts["constraint"] == "fk_orders_strategy_id"
-    assert await uow.strategies.count(Strategy.strategy_id == strategy.strategy_id) == 1
+    assert await owner_uow.strategies.count(Strategy.strategy_id == strategy.strategy_id) == 1
 
 
 async def test_errors_say_which_constraint_and_which_value(uow: UnitOfWork) -> None:
@@ -315,6 +326,16 @@ async def test_rows_whose_key_is_empty_are_the_same_where_the_database_says_so(u
     assert await uow.snapshots.upsert_many(snapshots, conflict=one_per_instant) == UpsertCounts(1, 0, 0)
     (stored,) = await uow.snapshots.find_all()
     assert stored.total_equity == Decimal(1)
+
+
+async def test_an_append_only_row_that_is_there_stays_as_it_is(uow: UnitOfWork) -> None:
+    first = a_market_trade()
+    assert await uow.market_trades.upsert_many([first]) == UpsertCounts(1, 0, 0)
+    again = a_market_trade(trade_id=first.trade_id, price=Decimal(7))
+    assert await uow.market_trades.upsert_many([again, a_market_trade()]) == UpsertCounts(1, 0, 1)
+    assert await uow.market_trades.exists(
+        MarketTrade.price == first.price, MarketTrade.trade_id == first.trade_id
+    )
 
 
 async def test_a_row_whose_key_cannot_be_stored_is_refused_by_an_upsert(uow: UnitOfWork) -> None:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
 from gal_friday.dal.models import Base
 from gal_friday.database import Database
 from gal_friday.replay.end_state import EndState
 from gal_friday.replay.run import Run
 from gal_friday.replay.runner import replay
-from tests.replays import a_run, state_of
+from tests.replays import a_run, opened, state_of
 
 CHANGES = {
     "one fill is gone": "DELETE FROM fills WHERE id = (SELECT max(id::text)::uuid FROM fills)",
@@ -48,9 +48,11 @@ async def test_every_table_is_compared(replayed: tuple[Database, Run, EndState])
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
-async def test_one_changed_row_is_a_difference(replayed: tuple[Database, Run, EndState], change: str) -> None:
+async def test_one_changed_row_is_a_difference(
+    replayed: tuple[Database, Run, EndState], owner_url: URL, change: str
+) -> None:
     database, _, before = replayed
-    async with database.transaction() as uow:
+    async with opened(owner_url) as owner, owner.transaction() as uow:
         await uow.session.execute(WITHOUT_TRIGGERS)
         await uow.session.execute(text(CHANGES[change]))
     after = await state_of(database)
@@ -61,10 +63,10 @@ async def test_one_changed_row_is_a_difference(replayed: tuple[Database, Run, En
 
 
 async def test_other_ids_and_recording_times_are_no_difference(
-    replayed: tuple[Database, Run, EndState],
+    replayed: tuple[Database, Run, EndState], owner_url: URL
 ) -> None:
     database, _, before = replayed
-    async with database.transaction() as uow:
+    async with opened(owner_url) as owner, owner.transaction() as uow:
         await uow.session.execute(WITHOUT_TRIGGERS)
         for statement in (
             "UPDATE system_logs SET id = gen_random_uuid()",

@@ -97,8 +97,8 @@ async def test_fills_are_applied_in_a_transaction_that_sets_the_parameters(
             url=bouncer.url(str(database_url.database)), pgbouncer=True, application_name="momentum-bot"
         )
         async with DatabaseConnectionPool(settings) as pool:
-            execution = PooledExecution(pool, actor="bot")
-            outcomes = [await execution.apply_fill(report) for _ in range(2)]
+            execution = PooledExecution(pool)
+            outcomes = [await execution.apply_fill(report, actor="bot") for _ in range(2)]
             assert pool.stats().checked_out == 0
     assert [outcome.result for outcome in outcomes] == ["APPLIED", "DUPLICATE"]
     assert (await database.orders.one(order.id)).filled_quantity == 1

@@ -74,11 +74,10 @@ async def test_running_totals_are_set_one_by_one(uow: UnitOfWork, strategy: Stra
         await uow.strategies.update_performance_metrics("nobody", total_trades=1)
 
 
-async def test_performance_counts_closed_trades_archived_ones_too(
-    uow: UnitOfWork, strategy: Strategy
-) -> None:
-    await uow.accounts.add(Account(account_id=BOT_B))
-    await uow.trades.add_many(
+async def test_performance_counts_closed_trades_archived_ones_too(owner_uow: UnitOfWork) -> None:
+    strategy = await owner_uow.strategies.add(a_strategy())
+    await owner_uow.accounts.add(Account(account_id=BOT_B))
+    await owner_uow.trades.add_many(
         [
             a_closed_trade(strategy, realized_pnl=Decimal(10), total_commission=Decimal(1)),
             a_closed_trade(
@@ -92,9 +91,9 @@ async def test_performance_counts_closed_trades_archived_ones_too(
             a_closed_trade(),
         ]
     )
-    await uow.archived_trades.add(an_archived_trade(strategy, realized_pnl=Decimal(0)))
+    await owner_uow.archived_trades.add(an_archived_trade(strategy, realized_pnl=Decimal(0)))
 
-    performance = await uow.strategies.get_strategy_performance(strategy.strategy_id)
+    performance = await owner_uow.strategies.get_strategy_performance(strategy.strategy_id)
 
     assert performance.quote_currency == "USD"
     assert (performance.total_trades, performance.winning_trades, performance.losing_trades) == (3, 1, 1)

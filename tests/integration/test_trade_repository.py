@@ -127,47 +127,47 @@ async def test_two_who_close_a_trade_do_not_both_succeed(database: Database) -> 
 
 
 async def test_history_pages_through_recent_and_archived_trades_without_gap_or_repetition(
-    uow: UnitOfWork,
+    owner_uow: UnitOfWork,
 ) -> None:
     chance = random.Random(1)
     times = [NOON + chance.randrange(10) * MINUTE for _ in range(60)]  # many at the same instant
-    await uow.trades.add_many([a_closed_trade(entry_timestamp=time) for time in times[:40]])
-    await uow.archived_trades.add_many([an_archived_trade(entry_timestamp=time) for time in times[40:]])
+    await owner_uow.trades.add_many([a_closed_trade(entry_timestamp=time) for time in times[:40]])
+    await owner_uow.archived_trades.add_many([an_archived_trade(entry_timestamp=time) for time in times[40:]])
 
     seen: list[tuple[object, object]] = []
-    page = await uow.trades.get_trade_history(limit=7)
+    page = await owner_uow.trades.get_trade_history(limit=7)
     pages = 1
     while True:
         seen += [(trade.entry_timestamp, trade.id) for trade in page.trades]
         if page.next is None:
             break
         assert len(page.trades) == 7
-        page = await uow.trades.get_trade_history(limit=7, after=page.next)
+        page = await owner_uow.trades.get_trade_history(limit=7, after=page.next)
         pages += 1
 
     assert (len(seen), len(set(seen)), pages) == (60, 60, 9)
     assert seen == sorted(seen, reverse=True)
 
 
-async def test_the_last_page_of_just_the_size_has_no_next(uow: UnitOfWork) -> None:
-    await uow.trades.add_many([a_closed_trade() for _ in range(2)])
-    await uow.archived_trades.add(an_archived_trade())
-    assert (await uow.trades.get_trade_history(limit=3)).next is None
-    assert (await uow.trades.get_trade_history(limit=2)).next is not None
+async def test_the_last_page_of_just_the_size_has_no_next(owner_uow: UnitOfWork) -> None:
+    await owner_uow.trades.add_many([a_closed_trade() for _ in range(2)])
+    await owner_uow.archived_trades.add(an_archived_trade())
+    assert (await owner_uow.trades.get_trade_history(limit=3)).next is None
+    assert (await owner_uow.trades.get_trade_history(limit=2)).next is not None
 
 
-async def test_history_is_narrowed_and_counted_when_asked(uow: UnitOfWork) -> None:
-    await uow.accounts.add(Account(account_id=BOT_B))
-    strategy = await uow.strategies.add(a_strategy())
+async def test_history_is_narrowed_and_counted_when_asked(owner_uow: UnitOfWork) -> None:
+    await owner_uow.accounts.add(Account(account_id=BOT_B))
+    strategy = await owner_uow.strategies.add(a_strategy())
     wanted = a_closed_trade(strategy, trading_pair="XRP/USD", entry_timestamp=NOON + MINUTE)
     archived = an_archived_trade(strategy, trading_pair="XRP/USD", entry_timestamp=NOON)
     still_open = a_trade(strategy, entry_timestamp=NOON + 5 * MINUTE)
     theirs = a_closed_trade(account_id=BOT_B)
-    await uow.trades.add_many([wanted, still_open, theirs])
-    await uow.archived_trades.add(archived)
+    await owner_uow.trades.add_many([wanted, still_open, theirs])
+    await owner_uow.archived_trades.add(archived)
 
     async def found(**filters: object) -> list[object]:
-        history: TradeHistory = await uow.trades.get_trade_history(**filters)  # type: ignore[arg-type]  # any of them
+        history: TradeHistory = await owner_uow.trades.get_trade_history(**filters)  # type: ignore[arg-type]  # any of them
         assert history.total is None
         return [trade.id for trade in history.trades]
 
@@ -177,5 +177,5 @@ async def test_history_is_narrowed_and_counted_when_asked(uow: UnitOfWork) -> No
     assert await found(start=NOON + MINUTE) == [still_open.id, wanted.id]
     assert await found(end=NOON + MINUTE) == [archived.id]
     assert await found(account_id=BOT_B) == [theirs.id]
-    counted = await uow.trades.get_trade_history(status=TradeStatus.CLOSED, limit=1, with_total=True)
+    counted = await owner_uow.trades.get_trade_history(status=TradeStatus.CLOSED, limit=1, with_total=True)
     assert (len(counted.trades), counted.total) == (1, 2)

@@ -19,7 +19,13 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import Connection
 from sqlalchemy.types import TypeDecorator
 
-from gal_friday.dal.models.server_side import FUNCTIONS, Trigger, triggers_of, triggers_of_partition
+from gal_friday.dal.models.server_side import (
+    FUNCTIONS,
+    SECURITY_DEFINERS,
+    Trigger,
+    triggers_of,
+    triggers_of_partition,
+)
 from gal_friday.dal.models.types import TransactionId
 
 PLUGIN = "gal_friday.declared"
@@ -130,7 +136,8 @@ def _missing_functions(connection: Connection) -> Iterator[HelperCall]:
     present = set(connection.scalars(_FUNCTIONS, {"functions": list(FUNCTIONS)}))
     for name in FUNCTIONS:
         if name not in present:
-            yield HelperCall(("create_function", name), ("drop_function", name))
+            create = "create_definer_function" if name in SECURITY_DEFINERS else "create_function"
+            yield HelperCall((create, name), ("drop_function", name))
 
 
 def _missing_partitions(connection: Connection, tables: Iterable[Table]) -> Iterator[HelperCall]:

@@ -17,6 +17,7 @@ from gal_friday.dal.connect_arguments import connect_arguments
 from gal_friday.dal.error_translation import install_error_translation
 from gal_friday.dal.migrations.autogenerate import partitions, register_plugin, render_item
 from gal_friday.dal.migrations.compatibility import record_revisions
+from gal_friday.dal.migrations.grants import grant_on_what_is_new
 from gal_friday.dal.migrations.migration_lock import MigrationLock, migration_lock
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import TransactionId
@@ -43,7 +44,7 @@ def context_options() -> dict[str, Any]:
         "compare_type": True,
         "compare_server_default": True,
         "render_item": render_item,
-        "on_version_apply": record_revisions,
+        "on_version_apply": (record_revisions, grant_on_what_is_new),
         "autogenerate_plugins": [
             "alembic.autogenerate.*",
             "alembic.ext.checkconstraint_byname",

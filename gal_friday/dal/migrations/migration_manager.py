@@ -229,6 +229,7 @@ class MigrationManager:
     def _config(self, connection: Connection | None = None) -> Config:
         config = alembic_config(self._script_location, self._version_locations)
         config.attributes["connection"] = connection
+        config.attributes["role_prefix"] = self._settings.role_prefix
         return config
 
 

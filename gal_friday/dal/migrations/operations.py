@@ -19,6 +19,7 @@ __all__ = [
     "TransactionId",
     "create_default_partition",
     "create_deferred_trigger",
+    "create_definer_function",
     "create_function",
     "create_index_concurrently",
     "create_trigger",
@@ -43,6 +44,17 @@ _CREATE_DEFERRED_TRIGGER = """
 _DROP_TRIGGER = "DROP TRIGGER %(name)s ON %(table)s"
 _CREATE_DEFAULT_PARTITION = "CREATE TABLE %(partition)s PARTITION OF %(table)s DEFAULT"
 _DROP_FUNCTION = "DROP FUNCTION %(function)s"
+# Its search path ends with the caller's temporary schema, which is searched first where it is not named.
+# Called by a trigger of the caller's own making, it would write what the caller makes up.
+_ACT_FOR_OWNER = """
+    DO $$ BEGIN
+        EXECUTE format(
+            'ALTER FUNCTION %%I() SECURITY DEFINER SET search_path = %%I, pg_temp',
+            %(name)s, current_schema()
+        );
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %%I() FROM PUBLIC', %(name)s);
+    END $$
+"""
 _IS_INVALID = text(
     "SELECT true FROM pg_index WHERE indexrelid = to_regclass(CAST(:index AS text)) AND NOT indisvalid"
 )
@@ -96,6 +108,12 @@ def execute_sql_file(name: str) -> None:
 def create_function(name: str) -> None:
     """Create the function whose definition is `sql/<name>.sql`."""
     execute_sql_file(f"{name}.sql")
+
+
+def create_definer_function(name: str) -> None:
+    """Like `create_function`, for a trigger function that acts with the rights of its owner."""
+    create_function(name)
+    _execute_ddl(_ACT_FOR_OWNER, {"name": _literal(name)})
 
 
 def drop_function(name: str) -> None:

@@ -45,6 +45,9 @@ FUNCTIONS = (
     "match_unmatched_fills",
 )
 
+#: Those that act with their owner's rights, because they write what their caller may not.
+SECURITY_DEFINERS = frozenset({"record_change"})
+
 _HISTORY_EVENTS = (
     "AFTER INSERT OR UPDATE OF status, reported_status, quantity, quote_quantity, limit_price, stop_price"
 )

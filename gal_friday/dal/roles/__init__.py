@@ -1,0 +1,1 @@
+"""The server's roles: what they may do, compared with what they should be able to, and put right."""
