@@ -122,9 +122,10 @@ async def test_a_fee_that_eats_all_that_was_bought_leaves_no_trade_of_it(
 
 
 async def test_a_fee_that_eats_all_of_an_addition_changes_no_quantity(uow: UnitOfWork, order: Order) -> None:
-    await applied(uow, a_report(order))
+    first = await applied(uow, a_report(order))
     outcome = await applied(uow, charged(order, "1", "BTC"))
     assert (outcome.applied_seq, outcome.trade_id) == (2, None)
+    assert order.trade_id == first.trade_id
     position = await position_of(uow, order)
     assert columns(position, "quantity", "cost", "closed_at") == (1, 100, None)
     assert await unbalanced(uow, order.account_id) == []

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import URL, inspect, text
 
 from gal_friday.dal.models import Order, OrderStatus, Strategy
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -13,6 +13,7 @@ from gal_friday.database import Database
 from gal_friday.errors import AlreadyExists, ConstraintViolated, InvalidReference, TransactionConflict
 from tests.factories import NOON, a_cash_flow, a_signal, a_strategy, an_order
 from tests.ledger import a_report, applied, columns
+from tests.replays import opened
 
 #: Refused when the transaction is about to be committed, not before.
 REFUSED_AT_COMMIT = text("""
@@ -144,9 +145,11 @@ async def test_what_failed_itself_can_be_mended_and_added(database: Database, st
     await database.orders.add(order)
 
 
-async def test_what_the_commit_refused_can_be_added_again(database: Database, strategy: Strategy) -> None:
+async def test_what_the_commit_refused_can_be_added_again(
+    database: Database, strategy: Strategy, owner_url: URL
+) -> None:
     order, deposit = an_order(strategy), a_cash_flow()
-    async with database.transaction() as uow:
+    async with opened(owner_url) as owned, owned.transaction() as uow:
         await uow.session.execute(REFUSED_AT_COMMIT)
 
     async def work() -> None:
@@ -157,7 +160,7 @@ async def test_what_the_commit_refused_can_be_added_again(database: Database, st
     with pytest.raises(ConstraintViolated):
         await work()
     assert await database.cash_flows.get(deposit.id) is None
-    async with database.transaction() as uow:
+    async with opened(owner_url) as owned, owned.transaction() as uow:
         await uow.session.execute(text("DROP TRIGGER refuse ON orders"))
     await work()
     assert await database.orders.get(order.id) is not None

@@ -1,5 +1,6 @@
 """Fills that come before their order is known."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +26,8 @@ from tests.books import unbalanced
 from tests.concurrency import at_once
 from tests.factories import MINUTE, NOON, a_strategy, an_order, an_unmatched_fill
 from tests.ledger import NOW, a_report, columns
+from tests.state import are_waiting
+from tests.waiting import until
 
 ROUNDS = 50
 BY_OUR_ID: dict[str, Any] = {"exchange_order_id": None, "client_order_id": None}
@@ -205,6 +208,31 @@ async def test_actor_and_source_of_the_one_who_stored_the_order_stay(uow: UnitOf
         ("PENDING_NEW", "RECONCILE"),
         ("PARTIALLY_FILLED", "STREAM"),
     ]
+
+
+async def test_who_stores_an_order_waits_for_who_keeps_a_fill(database: Database) -> None:
+    order = an_order(await database.strategies.add(a_strategy()), exchange_order_id="OX-1")
+    async with database.transaction() as uow:
+        waiting = await kept(uow, a_report(order, **BY_EXCHANGE_ID))
+        storing = asyncio.create_task(database.orders.add(order))
+        await until(lambda: are_waiting(database, 1), "the other to wait")
+    await storing
+    (fill,) = await database.fills.of_order(order.id)
+    assert fill.received_at == waiting.received_at
+    assert fill.applied_at is not None
+    assert fill.received_at < fill.applied_at
+    assert await database.unmatched_fills.count() == 0
+
+
+async def test_who_keeps_a_fill_waits_for_who_stores_an_order(database: Database) -> None:
+    order = an_order(await database.strategies.add(a_strategy()), exchange_order_id="OX-1")
+    async with database.transaction() as uow:
+        await uow.orders.add(order)
+        await uow.session.execute(NOW)  # it has looked for kept fills, and found none
+        reporting = asyncio.create_task(database.execution.apply_fill(a_report(order, **BY_EXCHANGE_ID)))
+        await until(lambda: are_waiting(database, 1), "the other to wait")
+    assert (await reporting).result is FillResult.APPLIED
+    assert await database.unmatched_fills.count() == 0
 
 
 async def test_an_order_stored_while_its_fill_is_reported_never_leaves_it_waiting(database: Database) -> None:
