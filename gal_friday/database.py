@@ -53,12 +53,13 @@ class Database(Repositories):
         actor: str | None = None,
         source: ReportSource = ReportSource.ENGINE,
         read_only: bool = False,
+        snapshot: bool = False,
     ) -> "AbstractAsyncContextManager[UnitOfWork]":
         """One transaction: committed on a clean exit, undone by any exception.
 
         See `DatabaseConnectionPool.transaction`.
         """
-        return self.pool.transaction(actor=actor, source=source, read_only=read_only)
+        return self.pool.transaction(actor=actor, source=source, read_only=read_only, snapshot=snapshot)
 
     async def retrying(
         self, work: Callable[[UnitOfWork], Awaitable[T]], *, actor: str | None = None, attempts: int = 20

@@ -85,6 +85,12 @@ class IllegalTransition(PersistenceError):
     """Orders, signals, trades and positions move forward only."""
 
 
+class BooksDiffer(PersistenceError):
+    """What is stored is not what fills and cash flows lead to."""
+
+    hint = "gal-friday verify names every difference"
+
+
 # --- what others did meanwhile -------------------------------------------------------------------------
 
 
@@ -147,6 +153,15 @@ class PermissionDenied(PersistenceError):
 
 class DatabaseError(PersistenceError):
     """The database refused a statement."""
+
+
+# --- the exchange --------------------------------------------------------------------------------------
+
+
+class OrderInDoubt(PersistenceError):
+    """The exchange was asked, and what came of it is not known here."""
+
+    hint = "ask the exchange for the order by its client_order_id before it is sent again"
 
 
 # --- the schema ----------------------------------------------------------------------------------------

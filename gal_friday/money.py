@@ -94,6 +94,11 @@ def cost_rounded(product: Decimal) -> Decimal:
         return product.quantize(Decimal(1).scaleb(-COST_DECIMALS))
 
 
+def cost_divided_rounded(cost: Decimal, divisor: Decimal) -> Decimal:
+    """*cost* / *divisor*, half up to an exact cost's 36 decimals. Raises ZeroDivisionError."""
+    return _quotient(cost, divisor, COST_DECIMALS)
+
+
 def quantity_rounded_down(amount: Decimal, price: Decimal, *, decimals: int = QUANTITY_DECIMALS) -> Decimal:
     """Units an *amount* of at least zero buys at *price*, never more than it can pay for.
 

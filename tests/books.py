@@ -43,7 +43,9 @@ async def unbalanced(uow: UnitOfWork, account_id: str) -> list[str]:
             compare(f"{position} {name}", getattr(position, name), getattr(book, name))
         if book.side is not None:
             compare(f"{position} side", position.side, book.side)
-        compare(f"{position} paid in all", _paid(position), _price_of(fills))
+        multipliers = {fill.contract_multiplier for fill in fills}
+        if len(multipliers) == 1:  # else what was paid for a unit depends on when
+            compare(f"{position} paid in all", _paid(position, *multipliers), _price_of(fills))
         await _compare_trades(uow, position, book, compare)
     for order in await uow.orders.find_all(Order.account_id == account_id):
         await _compare_order(uow, order, compare)
@@ -53,16 +55,19 @@ async def unbalanced(uow: UnitOfWork, account_id: str) -> list[str]:
     return problems
 
 
-def _paid(position: Position) -> Decimal:
+def _paid(position: Position, multiplier: Decimal) -> Decimal:
     """What the position has cost or brought by now, whatever the order of its fills was."""
     with exact():
         owed = position.cost if position.side is PositionSide.SHORT else -position.cost
-        return position.realized_pnl + owed
+        return position.realized_pnl + owed * multiplier
 
 
 def _price_of(fills: Iterable[Fill]) -> Decimal:
     with exact():
-        return sum((-(fill.net_quantity or ZERO) * fill.fill_price for fill in fills), ZERO)
+        return sum(
+            (-(fill.net_quantity or ZERO) * fill.fill_price * fill.contract_multiplier for fill in fills),
+            ZERO,
+        )
 
 
 def _settle(equity: dict[str, Decimal], fill: Fill) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from gal_friday.dal.models import Fill, Order, OrderType, ReportSource, Side, Strategy, new_id
 from tests.factories import EXCHANGE, NOON
 
+PERPETUAL = "XRP/USD:USD"
+_PAIRS = ("BTC/USD", "ETH/USD", PERPETUAL)
 _QUANTITIES = tuple(
     map(Decimal, ("1", "0.5", "2", "0.1", "0.333333333333333333", "3", "0.000000000000000001"))
 )
@@ -36,15 +38,20 @@ class Trading:
         self.account_id = f"trading-{self.seed}-{new_id().hex[-12:]}"
         source = self.random = random.Random(self.seed)
         self.strategies = [self._strategy(number) for number in range(source.randint(1, 2))]
-        pairs = source.sample(("BTC/USD", "ETH/USD"), source.randint(1, 2))
+        pairs = source.sample(_PAIRS, source.randint(1, 2))
         for number in range(source.randint(2, 6)):
             order = self._order(source.choice(self.strategies), source.choice(pairs), number)
             self.orders.append(order)
             self.fills.extend(self._fills_of(order))
 
-    def reports(self, copies: int = 3) -> list[Fill]:
-        """Every fill, up to *copies* times, each time spelled as the exchange might, in any order."""
+    def reports(self, copies: int = 3, *, nameless: float = 0.25) -> list[Fill]:
+        """Every fill, up to *copies* times, each time spelled as the exchange might, in any order.
+
+        A share of them, *nameless*, is reported without its id as well.
+        """
         reports = [self._spelled(fill) for fill in self.fills for _ in range(self.random.randint(1, copies))]
+        without_id = [fill for fill in self.fills if self.random.random() < nameless]
+        reports += [self._spelled({**fill, "fill_id": None}) for fill in without_id]
         self.random.shuffle(reports)
         return reports
 
@@ -58,9 +65,7 @@ class Trading:
 
     def _strategy(self, number: int) -> Strategy:
         name = f"{self.account_id}-{number}"[-64:]
-        return Strategy(
-            strategy_id=name, name=name, version="1", timeframe="5m", trading_pairs=["BTC/USD", "ETH/USD"]
-        )
+        return Strategy(strategy_id=name, name=name, version="1", timeframe="5m", trading_pairs=list(_PAIRS))
 
     def _order(self, strategy: Strategy, pair: str, number: int) -> Order:
         return Order(

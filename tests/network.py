@@ -61,16 +61,19 @@ class Relay:
 
 
 class AnswerEater:
-    """A relay that breaks connections: at each COMMIT that *every* divides, once the server has answered it.
+    """A relay that breaks connections: at each *question* that *every* divides, once the server answered it.
 
     Where commits do not arrive, the server never hears of it.
     """
 
-    def __init__(self, target: URL, *, every: int = 1, commits_arrive: bool = True) -> None:
+    def __init__(
+        self, target: URL, *, every: int = 1, question: bytes = b"COMMIT", commits_arrive: bool = True
+    ) -> None:
         self._target = target
+        self._question = question
         self._every = every
         self._commits_arrive = commits_arrive
-        self._commits = 0
+        self._asked = 0
         self._is_closed = False
         self.eaten = 0
 
@@ -94,9 +97,9 @@ class AnswerEater:
 
         async def there() -> None:
             while data := await reader.read(65_536):
-                if b"COMMIT" in data:
-                    self._commits += 1
-                    if self._commits % self._every == 0:
+                if self._question in data:
+                    self._asked += 1
+                    if self._asked % self._every == 0:
                         is_eating.set()
                         if not self._commits_arrive:
                             self.eaten += 1

@@ -17,7 +17,6 @@ BEGIN
                 coalesce((commission_by_asset ->> f.commission_asset)::numeric, 0) + f.commission
             )::text) END,
         commission_quote = commission_quote + coalesce(f.commission_quote, 0),
-        exchange_order_id = coalesce(exchange_order_id, f.exchange_order_id),
         position_id = f.position_id,
         trade_id = coalesce(f.trade_id, trade_id),
         status = reached,

@@ -68,12 +68,19 @@ BEGIN
     reason := CASE
         WHEN f.side <> o.side THEN 'its side is not its order''s'
         WHEN f.quote_currency IS NULL THEN 'its quote currency is not known: name it, or store the instrument'
-        WHEN o.exchange_order_id IS NULL AND EXISTS (
+        WHEN f.exchange_order_id <> o.exchange_order_id AND EXISTS (
             SELECT FROM orders AS other
             WHERE other.account_id = o.account_id AND other.exchange = o.exchange
                 AND other.trading_pair = o.trading_pair AND other.exchange_order_id = f.exchange_order_id
         ) THEN 'another order has its exchange_order_id'
     END;
+    IF reason IS NULL AND o.exchange_order_id IS NULL AND f.exchange_order_id IS NOT NULL THEN
+        BEGIN
+            UPDATE orders SET exchange_order_id = f.exchange_order_id WHERE id = o.id;
+        EXCEPTION WHEN unique_violation THEN
+            reason := 'another order has its exchange_order_id';
+        END;
+    END IF;
     IF reason IS NOT NULL THEN
         RETURN;
     END IF;
@@ -82,7 +89,7 @@ BEGIN
         set_config('gal_friday.reason', 'fill ' || f.fill_id, true);
     f := book_on_position(f, o);
     o := advance_order(f, o);
-    f.exchange_order_id := coalesce(f.exchange_order_id, o.exchange_order_id, o.client_order_id, o.id::text);
+    f.exchange_order_id := coalesce(o.exchange_order_id, o.id::text);
     f.applied_at := clock_timestamp();
     INSERT INTO fills SELECT f.*;
 

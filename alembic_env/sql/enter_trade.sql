@@ -24,7 +24,7 @@ BEGIN
     )
     VALUES (
         new_id(), f.account_id, o.signal_id, o.strategy_id, f.position_id, o.id, f.exchange, f.trading_pair,
-        f.quote_currency, f.side, f.filled_at, units, units * f.fill_price, f.fill_price, fee,
+        f.quote_currency, CASE WHEN f.net_quantity < 0 THEN 'SELL' ELSE 'BUY' END, f.filled_at, units, units * f.fill_price, f.fill_price, fee,
         -fee,
         (SELECT proposed_sl_price FROM signals WHERE id = o.signal_id),
         (SELECT proposed_tp_price FROM signals WHERE id = o.signal_id),

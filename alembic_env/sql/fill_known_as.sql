@@ -1,5 +1,6 @@
 -- The stored fill of an order that a report is of: the one with its id, or, where only one of the two has an id
--- of the exchange's, the earliest alike that is not yet known to be another's; that is then put on record.
+-- of the exchange's, the one alike, nearest in time, that is not yet known to be another's; that is then put
+-- on record.
 CREATE FUNCTION fill_known_as(f fills, of_order uuid) RETURNS fills
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -20,7 +21,7 @@ BEGIN
         AND quantity_filled = f.quantity_filled AND fill_price = f.fill_price
         AND (cumulative_quantity = f.cumulative_quantity) IS NOT FALSE
         AND NOT EXISTS (SELECT FROM fill_aliases WHERE aliased_fill_id = twin.id)
-    ORDER BY filled_at, id
+    ORDER BY abs(extract(epoch FROM filled_at - f.filled_at)), filled_at, id
     LIMIT 1;
     IF FOUND THEN
         INSERT INTO fill_aliases (

@@ -16,9 +16,14 @@ BEGIN
         WHERE account_id = NEW.account_id AND exchange = NEW.exchange
             AND (order_id = NEW.id OR exchange_order_id = NEW.exchange_order_id
                 OR client_order_id = NEW.client_order_id)
-        ORDER BY (payload ->> 'filled_at')::timestamptz, id
+        ORDER BY payload ->> 'filled_at' COLLATE "C", id
     LOOP
-        SELECT * INTO outcome FROM apply_fills(jsonb_build_array(kept.payload), NULL, NULL);
+        BEGIN
+            SELECT * INTO outcome FROM apply_fills(jsonb_build_array(kept.payload), NULL, NULL);
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+            -- An order is stored whatever somebody has said of it.
+            SELECT 'REJECTED' AS result, SQLERRM AS reason INTO outcome;
+        END;
         IF outcome.result IN ('APPLIED', 'DUPLICATE') THEN
             DELETE FROM unmatched_fills WHERE id = kept.id;
         ELSE

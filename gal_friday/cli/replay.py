@@ -1,16 +1,14 @@
 """`gal-friday replay`: recorded candles, a small strategy, and all a bot would store."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from gal_friday.cli.progress import progress
 from gal_friday.money import canonical
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ async def _replay(
 
     seen: list[int] = []
     async with open_database(settings) as database:
-        with _progress(console, run.name, len(run.candles)) as report:
+        with progress(console, run.name, len(run.candles), "candles") as report:
 
             def note(cursor: int) -> None:
                 seen.append(cursor)
@@ -75,31 +73,6 @@ async def _replay(
             await replay_run(database, run, limit=limit, report=note)
         async with database.transaction(actor="replay") as uow:
             return await summary_of(uow, run), seen[0]
-
-
-@contextmanager
-def _progress(console: Console, name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar where someone is looking, a line every tenth of the way elsewhere."""
-    if console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(name, total=total)
-            yield lambda cursor: bar.update(task, completed=cursor)
-        return
-    tenth = -1
-
-    def line(cursor: int) -> None:
-        nonlocal tenth
-        if cursor * 10 // total > tenth:
-            tenth = cursor * 10 // total
-            console.print(f"{name}: {cursor} of {total} candles", highlight=False)
-
-    yield line
 
 
 def _table(run: "Run", summary: "Summary") -> Table:

@@ -231,14 +231,18 @@ class BaseRepository(Generic[M]):
             total += len(rows)
         return UpsertCounts(inserted, updated, total - inserted - updated)
 
-    async def _add_once(self, entity: M, key: Sequence[Ordering]) -> M | None:
+    async def _add_once(
+        self, entity: M, key: Sequence[Ordering], *, where: ColumnElement[bool] | None = None
+    ) -> M | None:
         """Store *entity* and give it back as stored, or None where a row with its *key* is there already.
 
-        One statement: of several transactions that try at once, the first to commit has the row.
+        *where* is the condition of a unique index over some rows only. One statement: of several transactions
+        that try at once, the first to commit has the row.
         """
         names = [direction(self.model, item).column.name for item in key]
         statement = insert(self.model).values(given_values(entity))
-        return (await self._stored(statement.on_conflict_do_nothing(index_elements=names))).one_or_none()
+        once = statement.on_conflict_do_nothing(index_elements=names, index_where=where)
+        return (await self._stored(once)).one_or_none()
 
     async def _stored(self, statement: Insert | Update) -> ScalarResult[M]:
         """Run *statement* and give back the rows it stored, loaded anew into this session's entities."""

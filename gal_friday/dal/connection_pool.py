@@ -158,13 +158,15 @@ class DatabaseConnectionPool:
         actor: str | None = None,
         source: ReportSource = ReportSource.ENGINE,
         read_only: bool = False,
+        snapshot: bool = False,
     ) -> AsyncIterator[UnitOfWork]:
         """One transaction: committed when the block ends cleanly, undone by any exception.
 
         *actor* is who acts (default: the login role) and *source* how what is stored became known, on record
-        for as long as the transaction lasts; with *read_only* the server refuses writes. Raises what `begin`
-        does, what the block raises, what the database says of the last changes, and CommitUnknown when the
-        connection breaks before COMMIT is answered.
+        for as long as the transaction lasts; with *read_only* the server refuses writes; with *snapshot* all
+        statements see what was committed when it began, and changing a row that was changed since raises
+        TransactionConflict. Raises what `begin` does, what the block raises, what the database
+        says of the last changes, and CommitUnknown when the connection breaks before COMMIT is answered.
         """
         settings = {
             "gal_friday.application": self._settings.application_name,
@@ -174,7 +176,7 @@ class DatabaseConnectionPool:
             settings["gal_friday.actor"] = actor
         if read_only:
             settings["transaction_read_only"] = "on"
-        async with self.session(settings) as session:
+        async with self.session(settings, snapshot=snapshot) as session:
             uow = UnitOfWork(session)
             yield uow
             await uow.flush()
@@ -223,14 +225,16 @@ class DatabaseConnectionPool:
         )
 
     @asynccontextmanager
-    async def session(self, settings: Mapping[str, str] | None = None) -> AsyncIterator[AsyncSession]:
+    async def session(
+        self, settings: Mapping[str, str] | None = None, *, snapshot: bool = False
+    ) -> AsyncIterator[AsyncSession]:
         """A session with an open transaction, its server parameters set as `begin` does.
 
         The transaction is rolled back at the end of the block unless the block has committed it; what the
         block added is then new again, to be added in another transaction.
         """
         async with self.sessionmaker() as session:
-            await self.begin(session, settings or {})
+            await self.begin(session, settings or {}, snapshot=snapshot)
             try:
                 yield session
             except BaseException:
@@ -257,7 +261,9 @@ class DatabaseConnectionPool:
         async with self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def begin(self, session: AsyncSession, settings: Mapping[str, str]) -> None:
+    async def begin(
+        self, session: AsyncSession, settings: Mapping[str, str], *, snapshot: bool = False
+    ) -> None:
         """Open the transaction of *session*, in one round trip after BEGIN, with parameters that end with it.
 
         While the server is away it is tried again, for at most `retry_timeout_seconds`: nothing has been done
@@ -268,6 +274,8 @@ class DatabaseConnectionPool:
 
         async def attempt() -> None:
             try:
+                if snapshot:  # the isolation level is part of BEGIN itself
+                    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
                 await session.execute(BEGIN, binds)
             except DatabaseUnavailable:
                 await session.rollback()  # gives the broken connection back, to be replaced

@@ -27,6 +27,7 @@ from gal_friday.dal.models import (
     PortfolioState,
     Position,
     Trade,
+    new_id,
 )
 from gal_friday.dal.models.types import Json, dumps
 from gal_friday.errors import InvalidValue
@@ -71,13 +72,14 @@ class Execution:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def apply_fill(self, fill: Fill) -> FillOutcome:
+    async def apply_fill(self, fill: Fill, *, actor: str | None = None) -> FillOutcome:
         """Let *fill* take effect on its order, position, trade and equity, once, however often it comes.
 
         *fill* is what the exchange said, as a `Fill` that is not stored: its `exchange`, `trading_pair`,
         `side`, `quantity_filled`, `fill_price` and `filled_at`; the order by `order_id`, `exchange_order_id`
         or `client_order_id`, whichever is known; `fill_id`, or none where the venue has none and then
         `cumulative_quantity` if it says that. `commission` in `commission_asset` where there is one.
+        *actor* goes on record with it (default: the transaction's, else the login role).
 
         - APPLIED: it was new.
         - DUPLICATE: it is stored; under another id, this one was put on record.
@@ -87,9 +89,9 @@ class Execution:
         Raises InvalidValue for what no column can hold, InvalidReference for an unknown account, and
         TransactionConflict or LockTimeout where others were in the way.
         """
-        return (await self.apply_fills([fill]))[0]
+        return (await self.apply_fills([fill], actor=actor))[0]
 
-    async def apply_fills(self, fills: Sequence[Fill]) -> Sequence[FillOutcome]:
+    async def apply_fills(self, fills: Sequence[Fill], *, actor: str | None = None) -> Sequence[FillOutcome]:
         """Let *fills* take effect one after the other, in the order given; as `apply_fill`, all or none.
 
         Of fills without id that are alike in everything, each one in *fills* is a fill of its own.
@@ -97,7 +99,7 @@ class Execution:
         with translate_orm_errors():
             await self._session.flush()
         result = await self._session.execute(
-            APPLY_FILLS, {"reports": reports_of(fills), "actor": None, "application": None}
+            APPLY_FILLS, {"reports": reports_of(fills), "actor": actor, "application": None}
         )
         outcomes = outcomes_of(result.mappings().all())
         await self._reload(outcomes)
@@ -129,6 +131,7 @@ def reports_of(fills: Sequence[Fill]) -> str:
             likeness = tuple(report.get(name) for name in _LIKENESS)
             alike[likeness] += 1
             report["ordinal"] = alike[likeness]
+        report["id"] = new_id()  # one report may be given for several fills
         reports.append(report)
     return dumps(Json("array").process_bind_param(reports, dialect))
 

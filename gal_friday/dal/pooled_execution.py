@@ -11,11 +11,10 @@ from gal_friday.errors import DatabaseUnavailable, TransactionConflict
 class PooledExecution(Execution):
     """Fills taken outside of any unit of work."""
 
-    def __init__(self, pool: DatabaseConnectionPool, *, actor: str | None = None) -> None:
+    def __init__(self, pool: DatabaseConnectionPool) -> None:
         self._pool = pool
-        self._actor = actor
 
-    async def apply_fills(self, fills: Sequence[Fill]) -> Sequence[FillOutcome]:
+    async def apply_fills(self, fills: Sequence[Fill], *, actor: str | None = None) -> Sequence[FillOutcome]:
         """Let *fills* take effect one after the other, in the order given; as `apply_fill`, all or none.
 
         Tried again after TransactionConflict and where the connection was lost, for at most
@@ -23,7 +22,7 @@ class PooledExecution(Execution):
         """
         parameters = {
             "reports": reports_of(fills),
-            "actor": self._actor,
+            "actor": actor,
             "application": self._pool.application_name,
         }
 

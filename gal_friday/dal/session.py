@@ -1,5 +1,6 @@
 """The session of a unit of work: after a failure it leaves entities as they were given to it."""
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import event, inspect
@@ -18,33 +19,32 @@ class UnitOfWorkSession(Session):
     """
 
     def give_back_new(self) -> None:
-        """Make every entity that became part of this session new again, without what the server filled in."""
+        """Make every entity that became part of this session new again, with the values it was given with."""
         for entity in list(_given(self)):
             if inspect(entity).key is not None:
                 make_transient(entity)
-                _drop_server_values(self, entity)
+                _restore(self, entity)
 
 
-def _given(session: Session) -> WeakKeyDictionary[Base, frozenset[str]]:
-    """The entities made new in *session*, each with the attributes it was given."""
-    given: WeakKeyDictionary[Base, frozenset[str]] = session.info.setdefault("given", WeakKeyDictionary())
+def _given(session: Session) -> WeakKeyDictionary[Base, dict[str, Any]]:
+    """The entities made new in *session*, each with the values it was given with."""
+    given: WeakKeyDictionary[Base, dict[str, Any]] = session.info.setdefault("given", WeakKeyDictionary())
     return given
 
 
 def _remember(session: Session, entity: Base) -> None:
-    _given(session)[entity] = frozenset(entity.__dict__)
+    names = inspect(type(entity)).column_attrs.keys()
+    _given(session)[entity] = {name: entity.__dict__[name] for name in names if name in entity.__dict__}
 
 
-def _drop_server_values(session: Session, entity: Base) -> None:
-    given = _given(session).get(entity, frozenset())
-    for attribute in inspect(type(entity)).column_attrs:
-        column = attribute.columns[0]
-        is_servers = column.server_default is not None or column.computed is not None
-        if is_servers and attribute.key not in given:
-            entity.__dict__.pop(attribute.key, None)
+def _restore(session: Session, entity: Base) -> None:
+    given = _given(session)[entity]
+    for name in inspect(type(entity)).column_attrs.keys() - given.keys():
+        entity.__dict__.pop(name, None)
+    entity.__dict__.update(given)
 
 
 event.listen(UnitOfWorkSession, "do_orm_execute", refuse_void_session)
 event.listen(UnitOfWorkSession, "transient_to_pending", _remember)
-event.listen(UnitOfWorkSession, "persistent_to_transient", _drop_server_values)  # a savepoint rolled back
+event.listen(UnitOfWorkSession, "persistent_to_transient", _restore)  # a savepoint rolled back
 install_write_notices(UnitOfWorkSession)

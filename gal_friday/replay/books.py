@@ -82,11 +82,8 @@ class Books:
         """What a trade that ended adds to the totals of its strategy."""
         trade = await self.uow.trades.one(trade_id)
         assert trade.realized_pnl is not None, "a closed trade has its profit and loss"
-        closed_equity = amount_rounded(self.portfolio.closed_equity)
+        closed_equity = self.portfolio.closed_equity
         peak = max(self.portfolio.peak_equity or ZERO, closed_equity)
-        if peak != self.portfolio.peak_equity:
-            self.portfolio.peak_equity = peak
-            await self.uow.portfolio_states.update(self.portfolio)
         strategy = await self.uow.strategies.one(self.run.name)
         strategy.last_executed_at = trade.exit_timestamp
         with exact():

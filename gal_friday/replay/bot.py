@@ -1,7 +1,6 @@
 """The bot: what it does with a candle, all of it in the transaction it is given."""
 
 import hashlib
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,20 +12,18 @@ from gal_friday.dal.models import (
     Order,
     OrderStatus,
     OrderType,
-    PortfolioSnapshot,
-    Position,
     RiskVerdict,
     Severity,
     Side,
     Signal,
 )
 from gal_friday.dal.unit_of_work import UnitOfWork
-from gal_friday.money import ZERO, amount_rounded, canonical, exact, quantity_rounded_down, ratio_rounded
+from gal_friday.money import ZERO, amount_rounded, canonical, exact, quantity_rounded_down
 from gal_friday.replay.books import Books
 from gal_friday.replay.progress import Progress
 from gal_friday.replay.run import Run
 from gal_friday.replay.strategy import Crossing
-from gal_friday.services import RiskManager
+from gal_friday.services import PortfolioManager, RiskManager
 from gal_friday.services.risk.checks import Check, CheckResult
 
 _FIRST_PART = Decimal("0.6")  # of an order filled in two
@@ -35,20 +32,20 @@ _FIRST_PART = Decimal("0.6")  # of an order filled in two
 class Bot:
     """Trades one run within one transaction.
 
-    *progress* is where it stands; *logs* and *snapshots* are left to whoever ends the transaction to store.
+    *progress* is where it stands; *logs* are left to whoever ends the transaction to store.
     """
 
     def __init__(self, uow: UnitOfWork, run: Run, books: Books, progress: Progress) -> None:
         self.progress = progress
         self.logs: list[Log] = []
-        self.snapshots: list[PortfolioSnapshot] = []
         self._uow = uow
         self._run = run
         self._books = books
+        self._portfolio = PortfolioManager(run.name)
 
     async def on_candle(self, candle: CandleRow) -> None:
         """Fill what was ordered before, look at the averages, order what follows from them."""
-        before = self._begin_day(candle)
+        before = self.progress
         had_position = self._books.position is not None
         if self._books.order is not None:
             await self._fill(self._books.order, candle)
@@ -58,16 +55,8 @@ class Bot:
         elif crossing is Crossing.DOWN and self._books.position is not None:
             await self._sell(candle, self._books.position.quantity)
         if (had_position and self._books.position is None) or self._ends_hour(candle):
-            self._take_snapshot(candle)
-        self.progress = replace(self.progress, cursor=before.cursor + 1, averages=averages)
-
-    def _begin_day(self, candle: CandleRow) -> Progress:
-        day = candle.timestamp.date()
-        if day != self.progress.day:
-            closes = self.progress.averages.closes
-            equity = self._books.equity(closes[-1]) if closes else self._books.portfolio.closed_equity
-            self.progress = replace(self.progress, day=day, day_start_equity=equity)
-        return self.progress
+            await self._take_snapshot(candle)
+        self.progress = Progress(before.cursor + 1, averages)
 
     def _ends_hour(self, candle: CandleRow) -> bool:
         end = self._run.closes_at(candle)
@@ -157,35 +146,12 @@ class Bot:
         self.note(at, "ORDER", "order placed", signal=signal, order=order, quantity=quantity)
         return order
 
-    def _take_snapshot(self, candle: CandleRow) -> None:
-        books, position = self._books, self._books.position
-        equity, unrealized = books.equity(candle.close), books.unrealized_pnl(candle.close)
-        closed_equity, capital = books.portfolio.closed_equity, books.portfolio.initial_capital
-        cost = position.cost if position else ZERO
-        with exact():
-            exposure = amount_rounded(position.quantity * candle.close) if position else ZERO
-            daily_pnl = equity - self.progress.day_start_equity
-            peak = max(books.portfolio.peak_equity or ZERO, equity)
-            self.snapshots.append(
-                PortfolioSnapshot(
-                    snapshot_timestamp=self._run.closes_at(candle),
-                    account_id=self._run.name,
-                    strategy_id=self._run.name,
-                    currency=self._run.quote,
-                    total_equity=equity,
-                    available_balance=amount_rounded(closed_equity - cost),
-                    unrealized_pnl=unrealized,
-                    realized_pnl=amount_rounded(closed_equity - capital),
-                    total_exposure=exposure,
-                    total_exposure_pct=_percent(exposure, equity),
-                    leverage=ratio_rounded(exposure, equity) if equity else ZERO,
-                    daily_pnl=daily_pnl,
-                    daily_pnl_pct=_percent(daily_pnl, equity),
-                    total_drawdown_pct=_percent(peak - equity, peak),
-                    open_orders_count=int(books.order is not None),
-                    positions=[_described(position, exposure, unrealized)] if position else [],
-                )
-            )
+    async def _take_snapshot(self, candle: CandleRow) -> None:
+        """How the account stands, its position valued at the close."""
+        at = self._run.closes_at(candle)
+        await self._uow.flush()
+        await self._portfolio.mark(self._uow, {self._run.trading_pair: candle.close}, at=at)
+        await self._portfolio.snapshot(self._uow, at=at)
 
     def note(
         self,
@@ -224,18 +190,3 @@ def _was_traded(candle: CandleRow) -> Check:
         "min_volume", ZERO, candle.volume, passed=candle.volume > 0, reason="nothing was traded in the candle"
     )
     return lambda _: found
-
-
-def _percent(part: Decimal, whole: Decimal) -> Decimal:
-    with exact():
-        return ratio_rounded(part * 100, whole) if whole else ZERO
-
-
-def _described(position: Position, value: Decimal, profit: Decimal) -> dict[str, Any]:
-    return {
-        "trading_pair": position.trading_pair,
-        "quantity": canonical(position.quantity),
-        "entry_price": canonical(position.entry_price or ZERO),
-        "value": canonical(value),
-        "unrealized_pnl": canonical(profit),
-    }

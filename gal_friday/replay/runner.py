@@ -73,7 +73,6 @@ async def advance(uow: UnitOfWork, run: Run, end: int) -> Progress:
     if bot.progress.cursor == len(run.candles):
         await _finish(uow, run, bot)
     await uow.logs.add_many(bot.logs)
-    await uow.snapshots.add_many(bot.snapshots)
     await uow.strategy_states.set_value(run.name, STATE_KEY, bot.progress.as_json(), account_id=run.name)
     return bot.progress
 

@@ -1,5 +1,6 @@
 """What a trading system asks of its state: decisions and effects, each in the transaction it is given."""
 
+from gal_friday.services.execution_handler import ExecutionHandler
 from gal_friday.services.portfolio_manager import PortfolioManager, PortfolioStateManager
 from gal_friday.services.risk_manager import RiskManager
 from gal_friday.services.strategy_metrics import Basis, Benchmark, StrategyMetrics
@@ -7,6 +8,7 @@ from gal_friday.services.strategy_metrics import Basis, Benchmark, StrategyMetri
 __all__ = [
     "Basis",
     "Benchmark",
+    "ExecutionHandler",
     "PortfolioManager",
     "PortfolioStateManager",
     "RiskManager",

@@ -3,15 +3,16 @@
 Written apart from the server's functions and from nothing but stored facts, so that each proves the other.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
-from gal_friday.dal.models import CashFlow, Fill, PositionSide, Side, TradeStatus
+from gal_friday.dal.models import PositionSide, Side, TradeStatus
 from gal_friday.money import (
     ZERO,
     average_price_rounded,
+    cost_divided_rounded,
     cost_rounded,
     cost_share_rounded,
     exact,
@@ -20,6 +21,21 @@ from gal_friday.money import (
 
 #: A percentage the column does not hold is left out.
 _LARGEST_PERCENTAGE = Decimal("1e11")
+
+
+class AppliedFill(Protocol):
+    """What the books need of a fill: a `Fill`, or a row with these columns."""
+
+    @property
+    def net_quantity(self) -> Decimal | None: ...
+    @property
+    def fill_price(self) -> Decimal: ...
+    @property
+    def contract_multiplier(self) -> Decimal: ...
+    @property
+    def commission_quote(self) -> Decimal | None: ...
+    @property
+    def filled_at(self) -> datetime: ...
 
 
 @dataclass(slots=True)
@@ -52,7 +68,7 @@ class TradeBook:
         self.total_commission += fee
         self.realized_pnl -= fee
 
-    def exit(self, quantity: Decimal, fill: Fill, gain: Decimal, fee: Decimal) -> None:
+    def exit(self, quantity: Decimal, fill: AppliedFill, gain: Decimal, fee: Decimal) -> None:
         self.filled_quantity += quantity
         self.exit_value += quantity * fill.fill_price
         self.total_commission += fee
@@ -81,21 +97,15 @@ class PositionBook:
     opened_at: datetime | None = None
     closed_at: datetime | None = None
     trades: list[TradeBook] = field(default_factory=list)
+    #: Of the last fill.
+    contract_multiplier: Decimal = Decimal(1)
 
-    @classmethod
-    def of(cls, entries: Iterable[Fill | CashFlow]) -> "PositionBook":
-        """The book after *entries*: fills, and adjustments of this position."""
-        book = cls()
-        for entry in entries:
-            if isinstance(entry, Fill):
-                book.apply(entry)
-            else:
-                book.adjust(entry)
-        return book
-
-    def apply(self, fill: Fill) -> Decimal | None:
+    def apply(self, fill: AppliedFill) -> Decimal | None:
         """Book *fill*; gives back what it realised before commission, None where it closed nothing."""
         assert fill.net_quantity is not None, "a fill that was applied has its net quantity"
+        if self.side is None:
+            self.side = PositionSide.SHORT if fill.net_quantity < 0 else PositionSide.LONG
+            self.opened_at = fill.filled_at
         with exact():
             held = -self.quantity if self.side is PositionSide.SHORT else self.quantity
             is_opposite = held * fill.net_quantity < 0
@@ -111,16 +121,17 @@ class PositionBook:
             self._settle(fill, held)
         return gain
 
-    def adjust(self, adjustment: CashFlow) -> None:
+    def adjust(self, amount: Decimal) -> None:
         """Book a correction of what was realised: it comes out of the cost of what is still open."""
         with exact():
-            self.realized_pnl += adjustment.amount
-            self.cost += -adjustment.amount if self.side is PositionSide.SHORT else adjustment.amount
+            self.realized_pnl += amount
             if self.quantity:
+                moved = cost_divided_rounded(amount, self.contract_multiplier)
+                self.cost += -moved if self.side is PositionSide.SHORT else moved
                 self.entry_price = average_price_rounded(self.cost, self.quantity)
             self.last_applied_seq += 1
 
-    def _exit(self, fill: Fill, quantity: Decimal, fee: Decimal, *, ends: bool) -> Decimal:
+    def _exit(self, fill: AppliedFill, quantity: Decimal, fee: Decimal, *, ends: bool) -> Decimal:
         released = cost_share_rounded(self.cost, quantity, self.quantity)
         difference = quantity * fill.fill_price - released
         gain = cost_rounded(
@@ -135,18 +146,20 @@ class PositionBook:
             trade.close(fill.contract_multiplier)
         return gain
 
-    def _enter(self, fill: Fill, quantity: Decimal, fee: Decimal, *, anew: bool) -> None:
+    def _enter(self, fill: AppliedFill, quantity: Decimal, fee: Decimal, *, anew: bool) -> None:
         if anew:
-            self.trades.append(TradeBook(fill.side, fill.filled_at))
+            assert fill.net_quantity is not None, "checked by apply"
+            side = Side.SELL if fill.net_quantity < 0 else Side.BUY
+            self.trades.append(TradeBook(side, fill.filled_at))
             self.opened_at = fill.filled_at
         self.trades[-1].enter(quantity, fill.fill_price, fee)
         self.cost += quantity * fill.fill_price
 
-    def _settle(self, fill: Fill, held: Decimal) -> None:
-        self.opened_at = self.opened_at or fill.filled_at
+    def _settle(self, fill: AppliedFill, held: Decimal) -> None:
         self.quantity = abs(held)
         if held:
             self.side = PositionSide.SHORT if held < 0 else PositionSide.LONG
             self.entry_price = average_price_rounded(self.cost, self.quantity)
         self.closed_at = None if held else fill.filled_at
+        self.contract_multiplier = fill.contract_multiplier
         self.last_applied_seq += 1

@@ -1,9 +1,11 @@
 """P04: orders only move forward, whoever writes, and every step is on record."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +57,17 @@ async def test_the_database_lets_an_order_take_the_steps_of_the_table_and_no_oth
         target,
     )
     assert [row.to_status for row in await history(uow, order)] == [source]
+
+
+def test_the_table_in_the_documentation_is_the_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "orders.md").read_text(encoding="utf-8")
+    documented: dict[OrderStatus, set[OrderStatus]] = {}
+    for line in page.partition("## The table of steps")[2].splitlines():
+        names = [re.findall(r"[A-Z_]{3,}", cell) for cell in line.split("|")[1:3]]
+        for source in names[0] if names else []:
+            reached = set(OrderStatus) - {source} if "any other" in line else set(names[1])
+            documented[OrderStatus(source)] = {OrderStatus(each) for each in reached}
+    assert documented == ORDER_TRANSITIONS
 
 
 async def test_a_step_through_the_orm_is_refused_in_the_same_words(uow: UnitOfWork) -> None:
@@ -163,10 +176,11 @@ async def test_an_order_that_has_a_history_is_not_deleted(owner_uow: UnitOfWork)
             await owner_uow.orders.delete(order)
 
 
-async def test_a_report_is_kept_and_moves_nothing_by_itself(uow: UnitOfWork) -> None:
+async def test_a_report_that_outruns_its_fills_is_kept_and_moves_nothing_by_itself(uow: UnitOfWork) -> None:
     order = await an_order_that_is(uow, OrderStatus.NEW)
     raw = {"status": "closed", "price": Decimal("1.10")}
-    assert await uow.orders.record_report(order.id, OrderStatus.FILLED, at=NOON, raw=raw)
+    outcome = await uow.orders.record_report(order.id, OrderStatus.FILLED, at=NOON, raw=raw)
+    assert (outcome.applied, outcome.moved) == (True, False)
     assert (order.status, order.reported_status) == (OrderStatus.NEW, OrderStatus.FILLED)
     report = next(row for row in await history(uow, order) if row.reported_status)
     assert report.applied
@@ -181,9 +195,10 @@ async def test_a_report_that_comes_too_late_is_recorded_and_changes_nothing(
     order = await an_order_that_is(uow, end)
     version = order.row_version
     for late in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL):
-        assert not await uow.orders.record_report(
+        outcome = await uow.orders.record_report(
             order.id, late, at=NOON, source=ReportSource.POLL, raw={"late": True}
         )
+        assert (outcome.applied, outcome.moved) == (False, False)
     await uow.session.refresh(order)
     assert (order.status, order.reported_status, order.row_version) == (end, None, version)
     late_rows = [row for row in await history(uow, order) if not row.applied]
@@ -193,8 +208,8 @@ async def test_a_report_that_comes_too_late_is_recorded_and_changes_nothing(
 
 async def test_a_repeated_report_is_recorded_once_more_and_changes_nothing(uow: UnitOfWork) -> None:
     order = await an_order_that_is(uow, OrderStatus.NEW)
-    news = [await uow.orders.record_report(order.id, OrderStatus.CANCELED, at=NOON) for _ in range(3)]
-    assert news == [True, False, False]
+    outcomes = [await uow.orders.record_report(order.id, OrderStatus.CANCELED, at=NOON) for _ in range(3)]
+    assert [(each.applied, each.moved) for each in outcomes] == [(True, True), (False, False), (False, False)]
     assert [row.applied for row in await history(uow, order) if row.reported_status] == [True, False, False]
 
 

@@ -2,11 +2,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from sqlalchemy import BigInteger, bindparam, cast, literal_column, select, text
+from sqlalchemy import URL, BigInteger, bindparam, cast, literal_column, select, text
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.pooled_execution import PooledExecution
+from gal_friday.database import Database
 from gal_friday.errors import StatementTimeout
+from tests.ledger import a_report, a_stored_order
 from tests.servers import PgBouncer, PostgresServer
 
 SETTING = text("SELECT current_setting(:name, true)")
@@ -25,6 +28,7 @@ async def pool(bouncer: PgBouncer) -> AsyncIterator[DatabaseConnectionPool]:
         url=bouncer.url(),
         pgbouncer=True,
         pool_size=10,
+        acquire_timeout_seconds=60,
         statement_timeout_seconds=2,
         application_name="momentum-bot",
     )
@@ -81,3 +85,22 @@ async def test_restarts_of_server_and_bouncer_go_unnoticed_between_transactions(
                 await asyncio.to_thread(interruption)
                 async with pool.session({"gal_friday.actor": "bot"}) as session:
                     assert await session.scalar(SETTING, {"name": "gal_friday.actor"}) == "bot"
+
+
+async def test_fills_are_applied_in_a_transaction_that_sets_the_parameters(
+    postgres_server: PostgresServer, database: Database, database_url: URL
+) -> None:
+    order = await a_stored_order(database)
+    report = a_report(order)
+    with PgBouncer(postgres_server) as bouncer:
+        settings = DatabaseSettings(
+            url=bouncer.url(str(database_url.database)), pgbouncer=True, application_name="momentum-bot"
+        )
+        async with DatabaseConnectionPool(settings) as pool:
+            execution = PooledExecution(pool)
+            outcomes = [await execution.apply_fill(report, actor="bot") for _ in range(2)]
+            assert pool.stats().checked_out == 0
+    assert [outcome.result for outcome in outcomes] == ["APPLIED", "DUPLICATE"]
+    assert (await database.orders.one(order.id)).filled_quantity == 1
+    record = (await database.audit.search(table="orders", key=order.id, actor="bot")).items
+    assert [entry.application for entry in record] == ["momentum-bot"]

@@ -5,14 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from sqlalchemy import URL
 
-from gal_friday.cli.replay import _progress
 from gal_friday.database import Database
 from gal_friday.replay.crash import stored_cursor
 from tests.replays import (
@@ -139,16 +136,3 @@ async def test_bad_input_is_a_clear_error_and_writes_nothing(
     assert all(complaint in errors for complaint in complaints)
     assert "Traceback" not in errors
     assert before.first_difference(await state_of(database)) is None
-
-
-def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
-    for terminal in (True, False):
-        console = Console(file=StringIO(), force_terminal=terminal, width=100)
-        with _progress(console, "run", 100) as report:
-            for cursor in range(0, 101, 5):
-                report(cursor)
-        assert isinstance(console.file, StringIO)
-        printed = console.file.getvalue()
-        assert ("━" in printed) is terminal
-        assert ("run: 50 of 100 candles" in printed) is not terminal
-        assert terminal or printed.count("\n") == 11

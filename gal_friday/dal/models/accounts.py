@@ -50,8 +50,10 @@ class Instrument(Recorded, Mutable, Base):
     __tablename__ = "instruments"
     __table_args__ = (
         CheckConstraint("contract_multiplier > 0", name="multiplier_positive"),
-        # Profit of a contract settled in its base currency is not price difference × quantity.
-        CheckConstraint("kind = 'SPOT' OR settle_currency <> base_currency", name="linear"),
+        # Settled in another currency than its price is in, profit is not price difference × quantity.
+        CheckConstraint(
+            "kind = 'SPOT' OR coalesce(settle_currency, quote_currency) = quote_currency", name="linear"
+        ),
         {"comment": "What can be traded where, in which steps"},
     )
 

@@ -69,9 +69,9 @@ class Position(Identified, Mutable, AccountScoped, Base):
         server_default=text("0"), comment="Commission in quote currency"
     )
     last_applied_seq: Mapped[LongInt] = mapped_column(
-        server_default=text("0"), comment="Number of the last fill applied"
+        server_default=text("0"), comment="Number of the last fill or adjustment applied"
     )
-    opened_at: Mapped[datetime] = mapped_column(comment="Time of the first fill")
+    opened_at: Mapped[datetime] = mapped_column(comment="Time of the fill that opened it on this side")
     closed_at: Mapped[datetime | None] = mapped_column(comment="Time of the fill that made it flat")
     is_active: Mapped[bool] = mapped_column(
         Computed("closed_at IS NULL", persisted=True), comment="Whether the position is open"

@@ -72,7 +72,7 @@ class TradeColumns(Identified, AccountScoped):
     quote_currency: Mapped[Str20] = mapped_column(comment="Currency of prices and profit")
     side: Mapped[Side] = mapped_column(comment="Side of the entry")
     status: Mapped[TradeStatus] = mapped_column(server_default=TradeStatus.OPEN, comment="Where it stands")
-    entry_timestamp: Mapped[datetime] = mapped_column(comment="Time of the first entry fill")
+    entry_timestamp: Mapped[datetime] = mapped_column(comment="Time of the fill that began it")
     exit_timestamp: Mapped[datetime | None] = mapped_column(comment="Time of the last exit fill")
     quantity: Mapped[Decimal] = mapped_column(comment="Base units entered")
     filled_quantity: Mapped[Decimal] = mapped_column(
@@ -143,6 +143,11 @@ class Trade(TradeColumns, Mutable, Base):
             "ix_trades_open",
             "account_id",
             desc("entry_timestamp"),
+            postgresql_where=text("status IN ('OPEN', 'PARTIALLY_FILLED')"),
+        ),
+        Index(
+            "ix_trades_open_of_position",
+            "position_id",
             postgresql_where=text("status IN ('OPEN', 'PARTIALLY_FILLED')"),
         ),
         Index(

@@ -36,7 +36,7 @@ class AuditRepository(BaseRepository[AuditEntry]):
         return await self.page(
             *given(
                 (AuditEntry.table_name, table),
-                (AuditEntry.row_key, None if key is None else _row_key(key)),
+                (AuditEntry.row_key, None if key is None else row_key(key)),
                 (AuditEntry.actor, actor),
             ),
             *within(AuditEntry.recorded_at, since, until),
@@ -46,7 +46,7 @@ class AuditRepository(BaseRepository[AuditEntry]):
         )
 
 
-def _row_key(key: str | UUID | Sequence[str]) -> str:
+def row_key(key: str | UUID | Sequence[str]) -> str:
     """*key* as the trigger writes it."""
     if isinstance(key, str | UUID):
         return str(key)

@@ -8,14 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from gal_friday.dal.attribution import recorded_as
-from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.criteria import given, recent
-from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderOrigin, OrderStatus, ReportSource
+from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderOrigin, OrderStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
-from gal_friday.dal.models.orders import Order, OrderHistory
+from gal_friday.dal.models.orders import Order
 from gal_friday.dal.models.types import Cost, Money
-from gal_friday.errors import IllegalTransition, InvalidValue, NotFound
+from gal_friday.dal.repositories.order_reports import OrderReports
+from gal_friday.errors import IllegalTransition, InvalidValue
 from gal_friday.money import average_price_rounded, exact
 
 _MONEY = Money()
@@ -27,7 +27,7 @@ _TIME_OF = {
 }
 
 
-class OrderRepository(BaseRepository[Order]):
+class OrderRepository(OrderReports):
     model = Order
 
     async def get_active_orders(self, *, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[Order]:
@@ -173,46 +173,12 @@ class OrderRepository(BaseRepository[Order]):
                     setattr(order, name, value)
             return await self.update(order)
 
-    async def record_report(
-        self,
-        order_id: UUID,
-        reported_status: OrderStatus,
-        *,
-        at: datetime,
-        source: ReportSource = ReportSource.STREAM,
-        raw: dict[str, Any] | None = None,
-    ) -> bool:
-        """Put on record that the exchange said *reported_status* as of *at*; whether it was news.
+    async def add_once(self, order: Order) -> Order | None:
+        """Store an order of ours; None where its client_order_id is taken at the exchange, in the account.
 
-        News is kept as the order's `reported_status`; `status` follows by `transition`, when the fills are
-        there. A report that is repeated, or that ORDER_TRANSITIONS does not let follow on where the order
-        stands, is only put into its history, with `applied` false. Raises NotFound.
+        Of several transactions that try at once, the first to commit has the id. Raises as `add` does.
         """
-        await self._flush()  # what is read anew below must not undo what is yet to be sent
-        order = await self._session.get(Order, order_id, with_for_update=True, populate_existing=True)
-        if order is None:
-            raise NotFound(table=Order.__tablename__, key=order_id)
-        reported_status = OrderStatus(reported_status)
-        possible = {order.status, *ORDER_TRANSITIONS[order.status]}
-        if reported_status in possible and reported_status != order.reported_status:
-            async with recorded_as(self._session, source=source, at=at, raw_report=raw):
-                order.reported_status = reported_status
-            return True
-        self._session.add(
-            OrderHistory(
-                account_id=order.account_id,
-                order_id=order.id,
-                from_status=order.status,
-                to_status=order.status,
-                reported_status=reported_status,
-                applied=False,
-                occurred_at=at,
-                source=source,
-                raw=raw,
-            )
-        )
-        await self._flush()
-        return False
+        return await self._add_once(order, [Order.account_id, Order.exchange, Order.client_order_id])
 
 
 def _filled(order: Order, filled_quantity: Decimal | None, cost: Decimal | None) -> dict[str, Decimal | None]:
