@@ -182,6 +182,12 @@ class Books:
 
 
 @pytest.fixture
+def uow(owner_uow: UnitOfWork) -> UnitOfWork:
+    """Behind the books' back only the owner can alter anything."""
+    return owner_uow
+
+
+@pytest.fixture
 async def books(uow: UnitOfWork) -> Books:
     """Entries, exits, a flip and an adjustment; another position that was closed, its trade archived."""
     strategy = await uow.strategies.add(a_strategy())

@@ -161,7 +161,8 @@ def test_the_triggers_are_the_declared_ones_and_no_others(migrated: Scratch) -> 
     for table in filter(is_partitioned, tables):
         declared += triggers_of_partition(table, f"{table.name}_default")
     assert sorted(migrated.psql(TRIGGERS).splitlines()) == sorted(
-        f"CREATE TRIGGER {each.name} {each.events} ON public.{each.table} FOR EACH {each.per}"
+        f"CREATE {'CONSTRAINT ' * each.deferred}TRIGGER {each.name} {each.events} ON public.{each.table}"
+        f" {'DEFERRABLE INITIALLY DEFERRED ' * each.deferred}FOR EACH {each.per}"
         f" EXECUTE FUNCTION {each.function}({', '.join(map(repr, each.arguments))})"
         for each in declared
     )

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from sqlalchemy import URL
 
 from gal_friday.dal.models import (
     Account,
@@ -19,6 +20,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import Ambiguous, InvalidValue, MissingRate, NotFound
 from gal_friday.services import Basis, Benchmark, StrategyMetrics
+from tests.archive import archive
 from tests.concurrency import at_once
 from tests.factories import (
     EXCHANGE,
@@ -31,6 +33,7 @@ from tests.factories import (
     an_archived_trade,
 )
 from tests.portfolios import BOT_B, figures
+from tests.replays import opened
 
 FIRST = date(2026, 11, 2)
 DAY = timedelta(days=1)
@@ -47,9 +50,9 @@ def closing(day: int, hour: int = 12, *, minutes: int = 30) -> dict[str, Any]:
     return {"entry_timestamp": closed_at - timedelta(minutes=minutes), "exit_timestamp": closed_at}
 
 
-async def a_history(uow: UnitOfWork, **overrides: Any) -> Strategy:
+async def a_history(owner_uow: UnitOfWork, **overrides: Any) -> Strategy:
     """A strategy with RESULTS, the first day's archived already, and trades that do not count."""
-    strategy = await uow.strategies.add(a_strategy())
+    strategy = await owner_uow.strategies.add(a_strategy())
     for day, results in enumerate(RESULTS):
         for number, result in enumerate(results):
             values = {
@@ -58,10 +61,10 @@ async def a_history(uow: UnitOfWork, **overrides: Any) -> Strategy:
                 **overrides,
             }
             if day == 0:
-                await uow.archived_trades.add(an_archived_trade(strategy, **values))
+                await archive(owner_uow, an_archived_trade(strategy, **values))
             else:
-                await uow.trades.add(a_closed_trade(strategy, **values))
-    await uow.trades.add_many(
+                await owner_uow.trades.add(a_closed_trade(strategy, **values))
+    await owner_uow.trades.add_many(
         [
             a_trade(strategy),
             a_closed_trade(strategy, realized_pnl=Decimal(999), **closing(4, 0)),
@@ -71,10 +74,12 @@ async def a_history(uow: UnitOfWork, **overrides: Any) -> Strategy:
     return strategy
 
 
-async def test_a_row_has_the_figures_of_its_day_and_the_risk_of_the_days_up_to_it(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
+async def test_a_row_has_the_figures_of_its_day_and_the_risk_of_the_days_up_to_it(
+    owner_uow: UnitOfWork,
+) -> None:
+    strategy = await a_history(owner_uow)
 
-    rows = await metrics.compute(uow, strategy.strategy_id, FIRST, FIRST + 3 * DAY, basis=BASIS)
+    rows = await metrics.compute(owner_uow, strategy.strategy_id, FIRST, FIRST + 3 * DAY, basis=BASIS)
 
     assert [row.date for row in rows] == [FIRST + number * DAY for number in range(4)]
     first, second, third, fourth = rows
@@ -114,11 +119,11 @@ async def test_a_row_has_the_figures_of_its_day_and_the_risk_of_the_days_up_to_i
     assert (fourth.var_95, fourth.beta) == (None, None)
 
 
-async def test_a_window_bounds_how_far_back_risk_looks(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
+async def test_a_window_bounds_how_far_back_risk_looks(owner_uow: UnitOfWork) -> None:
+    strategy = await a_history(owner_uow)
     day = FIRST + 3 * DAY
     short = Basis(capital=CAPITAL, window_days=2)
-    (row,) = await metrics.compute(uow, strategy.strategy_id, day, basis=short)
+    (row,) = await metrics.compute(owner_uow, strategy.strategy_id, day, basis=short)
     # The two days began with 1005, which then is the peak.
     assert row.max_drawdown == Decimal("0.01990050")
     returns = [-20 / 1005, 31.75 / 985]
@@ -126,12 +131,12 @@ async def test_a_window_bounds_how_far_back_risk_looks(uow: UnitOfWork) -> None:
     assert float(row.sharpe_ratio) == pytest.approx(
         math.sqrt(365) * statistics.mean(returns) / statistics.stdev(returns), abs=1e-8
     )
-    whole = await metrics.compute(uow, strategy.strategy_id, FIRST, day, basis=short)
+    whole = await metrics.compute(owner_uow, strategy.strategy_id, FIRST, day, basis=short)
     assert [whole[-1].max_drawdown, whole[-1].sharpe_ratio] == [row.max_drawdown, row.sharpe_ratio]
     for window_days in (0, -1):
         with pytest.raises(InvalidValue):
             await metrics.compute(
-                uow, strategy.strategy_id, day, basis=Basis(capital=CAPITAL, window_days=window_days)
+                owner_uow, strategy.strategy_id, day, basis=Basis(capital=CAPITAL, window_days=window_days)
             )
 
 
@@ -144,8 +149,8 @@ async def test_value_at_risk_takes_twenty_days(uow: UnitOfWork) -> None:
     assert [(row.var_95, row.cvar_95) for row in rows] == [(None, None), (Decimal(4), Decimal(5))]
 
 
-async def test_the_benchmark_is_the_market_by_its_daily_closes(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
+async def test_the_benchmark_is_the_market_by_its_daily_closes(owner_uow: UnitOfWork) -> None:
+    strategy = await a_history(owner_uow)
     closes = [100, 101, 101, 99, 103]
     candles = [
         a_candle(
@@ -156,10 +161,10 @@ async def test_the_benchmark_is_the_market_by_its_daily_closes(uow: UnitOfWork) 
         for number, close in enumerate(closes)
     ]
     live = a_candle(timeframe="1d", timestamp=datetime(2026, 11, 6, tzinfo=UTC), is_final=False)
-    await uow.market_data.store_candles([*candles, live])
+    await owner_uow.market_data.store_candles([*candles, live])
     basis = Basis(capital=CAPITAL, benchmark=Benchmark(EXCHANGE, PAIR), risk_free_rate=Decimal("0.0365"))
 
-    (row,) = await metrics.compute(uow, strategy.strategy_id, FIRST + 3 * DAY, basis=basis)
+    (row,) = await metrics.compute(owner_uow, strategy.strategy_id, FIRST + 3 * DAY, basis=basis)
 
     market = [b / a - 1 for a, b in pairwise(closes)]
     ours = [5 / 1000, 0.0, -20 / 1005, 31.75 / 985]
@@ -171,7 +176,7 @@ async def test_the_benchmark_is_the_market_by_its_daily_closes(uow: UnitOfWork) 
     assert row.alpha is not None
     assert float(row.alpha) == pytest.approx(365 * (line.intercept - 0.0001 * (1 - line.slope)), abs=1e-8)
     (unknown,) = await metrics.compute(
-        uow,
+        owner_uow,
         strategy.strategy_id,
         FIRST + 3 * DAY,
         basis=Basis(capital=CAPITAL, benchmark=Benchmark(EXCHANGE, "ETH/USD")),
@@ -179,40 +184,40 @@ async def test_the_benchmark_is_the_market_by_its_daily_closes(uow: UnitOfWork) 
     assert (unknown.market_correlation, unknown.beta, unknown.alpha) == (None, None, None)
 
 
-async def test_rows_are_stored_once_and_brought_up_to_date(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
+async def test_rows_are_stored_once_and_brought_up_to_date(owner_uow: UnitOfWork) -> None:
+    strategy = await a_history(owner_uow)
     span = strategy.strategy_id, FIRST, FIRST + 3 * DAY
 
-    counts = await metrics.store(uow, *span, basis=BASIS)
+    counts = await metrics.store(owner_uow, *span, basis=BASIS)
     assert (counts.inserted, counts.updated, counts.unchanged) == (4, 0, 0)
-    again = await metrics.store(uow, *span, basis=BASIS)
+    again = await metrics.store(owner_uow, *span, basis=BASIS)
     assert (again.inserted, again.updated, again.unchanged) == (0, 0, 4)
 
-    await uow.trades.add(a_closed_trade(strategy, realized_pnl=Decimal(1), **closing(3, 20)))
-    late = await metrics.store(uow, *span, basis=BASIS)
+    await owner_uow.trades.add(a_closed_trade(strategy, realized_pnl=Decimal(1), **closing(3, 20)))
+    late = await metrics.store(owner_uow, *span, basis=BASIS)
     assert (late.inserted, late.updated, late.unchanged) == (0, 1, 3)
-    stored = await uow.strategy_metrics.between(*span)
+    stored = await owner_uow.strategy_metrics.between(*span)
     assert [row.total_trades for row in stored] == [3, 0, 1, 3]
 
     # A figure that can no longer be told is taken away.
     shorter = await metrics.store(
-        uow, strategy.strategy_id, FIRST + 3 * DAY, basis=Basis(capital=CAPITAL, window_days=1)
+        owner_uow, strategy.strategy_id, FIRST + 3 * DAY, basis=Basis(capital=CAPITAL, window_days=1)
     )
     assert shorter.updated == 1
-    uow.session.expunge_all()
-    assert (await uow.strategy_metrics.between(*span))[-1].sharpe_ratio is None
+    owner_uow.session.expunge_all()
+    assert (await owner_uow.strategy_metrics.between(*span))[-1].sharpe_ratio is None
 
 
-async def test_every_column_is_computed(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
-    (row,) = await metrics.compute(uow, strategy.strategy_id, FIRST, basis=BASIS)
+async def test_every_column_is_computed(owner_uow: UnitOfWork) -> None:
+    strategy = await a_history(owner_uow)
+    (row,) = await metrics.compute(owner_uow, strategy.strategy_id, FIRST, basis=BASIS)
     own = {"id", "created_at", "updated_at", "row_version"}
     assert set(StrategyMetric.__table__.columns.keys()) - own <= set(row.__dict__)
 
 
-async def test_metrics_stored_by_many_at_once_are_one_row_a_day(database: Database) -> None:
-    async with database.transaction() as uow:
-        strategy = await a_history(uow)
+async def test_metrics_stored_by_many_at_once_are_one_row_a_day(database: Database, owner_url: URL) -> None:
+    async with opened(owner_url) as owner, owner.transaction() as owner_uow:
+        strategy = await a_history(owner_uow)
 
     async def store(_: int) -> None:
         async with database.transaction() as uow:
@@ -233,38 +238,38 @@ async def test_a_strategy_that_closed_nothing_has_empty_days(uow: UnitOfWork) ->
         await metrics.compute(uow, "unheard of", FIRST)
 
 
-async def test_trades_in_several_currencies_have_no_common_figures(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
-    await uow.trades.add(
+async def test_trades_in_several_currencies_have_no_common_figures(owner_uow: UnitOfWork) -> None:
+    strategy = await a_history(owner_uow)
+    await owner_uow.trades.add(
         a_closed_trade(strategy, quote_currency="EUR", realized_pnl=Decimal(7), **closing(0))
     )
     with pytest.raises(Ambiguous) as caught:
-        await metrics.compute(uow, strategy.strategy_id, FIRST, basis=BASIS)
+        await metrics.compute(owner_uow, strategy.strategy_id, FIRST, basis=BASIS)
     assert caught.value.facts["currencies"] == ["EUR", "USD"]
     (euros,) = await metrics.compute(
-        uow, strategy.strategy_id, FIRST, basis=Basis(currency="EUR", capital=CAPITAL)
+        owner_uow, strategy.strategy_id, FIRST, basis=Basis(currency="EUR", capital=CAPITAL)
     )
     assert (euros.currency, euros.total_pnl) == ("EUR", Decimal(7))
     with pytest.raises(InvalidValue, match="currency='EUR'"):
-        await metrics.compute(uow, strategy.strategy_id, FIRST, basis=Basis(currency="EUR"))
+        await metrics.compute(owner_uow, strategy.strategy_id, FIRST, basis=Basis(currency="EUR"))
 
 
-async def test_returns_are_on_what_the_account_was_opened_with_unless_told(uow: UnitOfWork) -> None:
-    await uow.accounts.open_account(BOT_B, initial_capital=CAPITAL)
-    strategy = await a_history(uow, account_id=BOT_B)
+async def test_returns_are_on_what_the_account_was_opened_with_unless_told(owner_uow: UnitOfWork) -> None:
+    await owner_uow.accounts.open_account(BOT_B, initial_capital=CAPITAL)
+    strategy = await a_history(owner_uow, account_id=BOT_B)
     of_bot_b = StrategyMetrics(BOT_B)
     day = FIRST + 3 * DAY
-    (by_default,) = await of_bot_b.compute(uow, strategy.strategy_id, day)
-    (told,) = await of_bot_b.compute(uow, strategy.strategy_id, day, basis=BASIS)
+    (by_default,) = await of_bot_b.compute(owner_uow, strategy.strategy_id, day)
+    (told,) = await of_bot_b.compute(owner_uow, strategy.strategy_id, day, basis=BASIS)
     assert by_default.sharpe_ratio == told.sharpe_ratio
-    (of_others,) = await metrics.compute(uow, strategy.strategy_id, day)
+    (of_others,) = await metrics.compute(owner_uow, strategy.strategy_id, day)
     assert of_others.total_trades == 0
 
 
-async def test_the_totals_of_a_strategy_are_those_of_all_its_trades(uow: UnitOfWork) -> None:
-    strategy = await a_history(uow)
+async def test_the_totals_of_a_strategy_are_those_of_all_its_trades(owner_uow: UnitOfWork) -> None:
+    strategy = await a_history(owner_uow)
 
-    await metrics.update_totals(uow, strategy.strategy_id, capital=CAPITAL)
+    await metrics.update_totals(owner_uow, strategy.strategy_id, capital=CAPITAL)
 
     assert (strategy.total_trades, strategy.winning_trades) == (7, 4)
     assert strategy.total_pnl == Decimal("16.75") + 999

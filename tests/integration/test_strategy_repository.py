@@ -29,6 +29,7 @@ from gal_friday.errors import (
     NotFound,
     StaleWrite,
 )
+from tests.archive import archive
 from tests.concurrency import at_once
 from tests.factories import (
     MINUTE,
@@ -91,7 +92,7 @@ async def test_performance_counts_closed_trades_archived_ones_too(owner_uow: Uni
             a_closed_trade(),
         ]
     )
-    await owner_uow.archived_trades.add(an_archived_trade(strategy, realized_pnl=Decimal(0)))
+    await archive(owner_uow, an_archived_trade(strategy, realized_pnl=Decimal(0)))
 
     performance = await owner_uow.strategies.get_strategy_performance(strategy.strategy_id)
 

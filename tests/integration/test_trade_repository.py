@@ -11,6 +11,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import IllegalTransition, InvalidValue, NotFound, StaleWrite
 from gal_friday.money import amount_rounded, exact
+from tests.archive import archive
 from tests.factories import (
     MINUTE,
     NOON,
@@ -132,7 +133,7 @@ async def test_history_pages_through_recent_and_archived_trades_without_gap_or_r
     chance = random.Random(1)
     times = [NOON + chance.randrange(10) * MINUTE for _ in range(60)]  # many at the same instant
     await owner_uow.trades.add_many([a_closed_trade(entry_timestamp=time) for time in times[:40]])
-    await owner_uow.archived_trades.add_many([an_archived_trade(entry_timestamp=time) for time in times[40:]])
+    await archive(owner_uow, *(an_archived_trade(entry_timestamp=time) for time in times[40:]))
 
     seen: list[tuple[object, object]] = []
     page = await owner_uow.trades.get_trade_history(limit=7)
@@ -151,7 +152,7 @@ async def test_history_pages_through_recent_and_archived_trades_without_gap_or_r
 
 async def test_the_last_page_of_just_the_size_has_no_next(owner_uow: UnitOfWork) -> None:
     await owner_uow.trades.add_many([a_closed_trade() for _ in range(2)])
-    await owner_uow.archived_trades.add(an_archived_trade())
+    await archive(owner_uow, an_archived_trade())
     assert (await owner_uow.trades.get_trade_history(limit=3)).next is None
     assert (await owner_uow.trades.get_trade_history(limit=2)).next is not None
 
@@ -164,7 +165,7 @@ async def test_history_is_narrowed_and_counted_when_asked(owner_uow: UnitOfWork)
     still_open = a_trade(strategy, entry_timestamp=NOON + 5 * MINUTE)
     theirs = a_closed_trade(account_id=BOT_B)
     await owner_uow.trades.add_many([wanted, still_open, theirs])
-    await owner_uow.archived_trades.add(archived)
+    await archive(owner_uow, archived)
 
     async def found(**filters: object) -> list[object]:
         history: TradeHistory = await owner_uow.trades.get_trade_history(**filters)  # type: ignore[arg-type]  # any of them

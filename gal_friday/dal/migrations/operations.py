@@ -17,6 +17,7 @@ from gal_friday.dal.models.types import TransactionId
 
 __all__ = [
     "TransactionId",
+    "act_for_owner",
     "create_default_partition",
     "create_deferred_trigger",
     "create_definer_function",
@@ -111,9 +112,14 @@ def create_function(name: str) -> None:
 
 
 def create_definer_function(name: str) -> None:
-    """Like `create_function`, for a trigger function that acts with the rights of its owner."""
+    """Like `create_function`, for a trigger function that writes what its caller may not."""
     create_function(name)
-    _execute_ddl(_ACT_FOR_OWNER, {"name": _literal(name)})
+    act_for_owner(name)
+
+
+def act_for_owner(function: str) -> None:
+    """Let the trigger function *function* act with its owner's rights, on what stands beside it only."""
+    _execute_ddl(_ACT_FOR_OWNER, {"name": _literal(function)})
 
 
 def drop_function(name: str) -> None:

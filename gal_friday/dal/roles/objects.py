@@ -152,10 +152,10 @@ def differences_of_surroundings(
 
 def is_in_use(connection: Connection, names: Mapping[Role, str]) -> bool:
     """Whether the roles were ever given their privileges in this schema."""
-    (schema,) = (
-        state for thing, state in _things(connection, _SURROUNDINGS, {}).items() if thing.kind == "SCHEMA"
+    surroundings = _things(connection, _SURROUNDINGS, {})
+    return any(
+        names[Role.TRADER] in state.held for thing, state in surroundings.items() if thing.kind == "SCHEMA"
     )
-    return names[Role.TRADER] in schema.held
 
 
 def _things(
@@ -176,8 +176,7 @@ def _differences(
 ) -> Iterator[Difference]:
     for role, privileges in wanted.items():
         held = state.held.get(role, set())
-        tolerated = _TOLERATED if thing.kind in _ON_SURROUNDINGS else frozenset()
-        excess = held - privileges - (tolerated if role is None else frozenset())
+        excess = held - privileges - (_TOLERATED if thing.kind in _ON_SURROUNDINGS else frozenset())
         who = role or "PUBLIC"
         if excess:
             repair = [revoke(excess, thing, role)]
