@@ -17,7 +17,7 @@ COLUMNS = """
 CONSTRAINTS = """
     SELECT conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)
     FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
-    WHERE NOT relispartition AND relnamespace = 'public'::regnamespace
+    WHERE contype <> 't' AND NOT relispartition AND relnamespace = 'public'::regnamespace
 """
 INDEXES = """
     SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid

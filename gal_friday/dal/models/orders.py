@@ -114,7 +114,8 @@ class Order(Identified, Mutable, AccountScoped, Base):
     )
     remaining_quantity: Mapped[Decimal | None] = mapped_column(
         Computed(
-            "CASE WHEN quantity > filled_quantity THEN quantity - filled_quantity ELSE quantity - quantity END",
+            "CASE WHEN quantity > filled_quantity THEN quantity - filled_quantity"
+            " ELSE quantity - quantity END",
             persisted=True,
         ),
         comment="Base units still to fill; empty where no quantity was ordered",

@@ -2,7 +2,7 @@
 
 Revision: 0001_initial_schema
 Revises: nothing
-Created: 2026-11-21 08:05:21.886401+00:00
+Created: 2026-11-21 08:07:48.637971+00:00
 """
 
 import sqlalchemy as sa
