@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Column, Delete, Executable, Update, delete, insert, inspect, text, update
+from sqlalchemy import URL, Column, Delete, Executable, Update, delete, insert, inspect, text, update
 
 from gal_friday.dal.execution import FillResult
 from gal_friday.dal.models import (
@@ -62,6 +62,7 @@ from tests.factories import (
     an_order,
 )
 from tests.fills import Trading
+from tests.replays import opened
 
 ACCOUNTS = 32
 AT_ONCE = 4
@@ -153,9 +154,9 @@ async def test_trading_goes_on_while_the_books_are_verified(database: Database) 
     assert after.fills > before
 
 
-async def test_an_account_is_verified_by_itself(database: Database) -> None:
+async def test_an_account_is_verified_by_itself(database: Database, owner_url: URL) -> None:
     one, other = [await trade_and_move_money(database, seed) for seed in (3, 4)]
-    async with database.transaction() as uow:
+    async with opened(owner_url) as owner, owner.transaction() as uow:
         await uow.session.execute(BEHIND_THE_TRIGGERS)
         await uow.session.execute(
             update(PortfolioState).where(PortfolioState.account_id == other).values(closed_equity=0)
@@ -179,6 +180,12 @@ class Books:
 
     strategy: Strategy
     rows: dict[type[Base], Any]
+
+
+@pytest.fixture
+def uow(owner_uow: UnitOfWork) -> UnitOfWork:
+    """The owner's: a trader could not alter what is to be noticed."""
+    return owner_uow
 
 
 @pytest.fixture
