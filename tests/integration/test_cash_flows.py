@@ -121,11 +121,11 @@ async def test_what_a_unit_of_work_knows_of_equity_is_read_anew(uow: UnitOfWork)
     await uow.portfolio_states.update(state)
 
 
-async def test_a_movement_is_never_changed(uow: UnitOfWork) -> None:
-    movement = await uow.cash_flows.add(a_cash_flow())
+async def test_a_movement_is_never_changed(owner_uow: UnitOfWork) -> None:
+    movement = await owner_uow.cash_flows.add(a_cash_flow())
     movement.amount = D(1)
     with pytest.raises(AppendOnlyViolated):
-        await uow.cash_flows.update(movement)
+        await owner_uow.cash_flows.update(movement)
 
 
 # --- funding -----------------------------------------------------------------------------------------------
