@@ -182,11 +182,13 @@ async def test_the_cache_never_shows_what_is_older_than_this_process_s_own_commi
     assert (await the_position(manager)).lots == 2
 
 
-async def test_removing_a_position_removes_it_from_the_cache(manager: DatabaseStateManager) -> None:
-    await manager.save_position(a_portfolio_position(position_id="P1"))
-    async with manager.transaction() as t:
-        await t.uow.session.execute(delete(PortfolioPosition))
-    assert await manager.get_position("P1") is None
+async def test_removing_a_position_removes_it_from_the_cache(owner_url: URL) -> None:
+    async with opened(owner_url) as owner:  # a trader removes none
+        manager = DatabaseStateManager(owner)
+        await manager.save_position(a_portfolio_position(position_id="P1"))
+        async with manager.transaction() as t:
+            await t.uow.session.execute(delete(PortfolioPosition))
+        assert await manager.get_position("P1") is None
 
 
 async def test_writing_to_other_tables_leaves_the_cache_alone(
@@ -221,11 +223,11 @@ async def by_other_process(another_process: Database, lots: int) -> None:
 
 
 async def test_a_position_another_process_removed_is_gone_when_asked_to_look(
-    manager: DatabaseStateManager, another_process: Database
+    manager: DatabaseStateManager, owner_url: URL
 ) -> None:
     await manager.save_position(a_portfolio_position(position_id="P1"))
-    position = await another_process.portfolio_positions.one(("default", "P1"))
-    await another_process.portfolio_positions.delete(position)
+    async with opened(owner_url) as owner:
+        await owner.portfolio_positions.delete(await owner.portfolio_positions.one(("default", "P1")))
     assert await manager.get_position("P1") is not None
     assert await manager.get_position("P1", refresh=True) is None
     assert await manager.get_position("P1") is None
