@@ -39,7 +39,7 @@ from tests.reporter import TIMES, Reporter
 from tests.servers import PostgresServer
 
 #: `make soak` asks for more.
-SEQUENCES = int(os.environ.get("GAL_FRIDAY_TEST_FILL_SEQUENCES", "200"))
+SEQUENCES = int(os.environ.get("GAL_FRIDAY_TEST_FILL_SEQUENCES", "120"))
 BLOCKS = 4
 ROUNDS = 10
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import URL, inspect
 
 from gal_friday.dal.models import (
     EntryStatus,
@@ -19,6 +19,7 @@ from gal_friday.state import DatabaseStateManager, StateTransaction
 from gal_friday.state.saved_rows import SavedRows
 from tests.concurrency import at_once
 from tests.factories import MINUTE, NOON, a_portfolio_position, a_signal_log, a_strategy
+from tests.replays import opened
 from tests.state import SET_LOTS, given_values, stored_lots, the_position, undone, values_of
 from tests.waiting import until
 
@@ -108,13 +109,14 @@ async def test_a_new_position_does_not_replace_one_of_its_name(manager: Database
 
 
 async def test_a_position_removed_meanwhile_is_not_brought_back(
-    manager: DatabaseStateManager, database: Database
+    manager: DatabaseStateManager, owner_url: URL
 ) -> None:
     position = a_portfolio_position()
     await manager.save_position(position)
-    await database.portfolio_positions.delete(
-        await database.portfolio_positions.one(("default", position.position_id))
-    )
+    async with opened(owner_url) as owner:
+        await owner.portfolio_positions.delete(
+            await owner.portfolio_positions.one(("default", position.position_id))
+        )
     with pytest.raises(StaleWrite) as caught:
         await manager.save_position(position)
     assert (caught.value.facts["expected"], caught.value.facts["found"]) == (1, None)
