@@ -120,7 +120,7 @@ async def test_a_position_removed_meanwhile_is_not_brought_back(
     with pytest.raises(StaleWrite) as caught:
         await manager.save_position(position)
     assert (caught.value.facts["expected"], caught.value.facts["found"]) == (1, None)
-    assert await manager.get_position(position.position_id) is None
+    assert await manager.get_position(position.position_id, refresh=True) is None
 
 
 async def test_an_object_of_ones_own_may_name_the_version_it_was_read_as(
