@@ -347,7 +347,7 @@ class PgBouncer(_Server):
 
     def restart(self) -> None:
         assert self._process is not None, "not running"
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGKILL)
         self._process.wait(DEADLINE_SECONDS)
         self.start()
 
