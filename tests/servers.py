@@ -97,7 +97,7 @@ class _Server:
     def close(self) -> None:
         """Stop the server and delete all it has written."""
         if self._process:
-            self._process.send_signal(signal.SIGQUIT)
+            self._process.send_signal(signal.SIGKILL)
             self._process.wait(DEADLINE_SECONDS)
             self._process = None
         assert self._watchdog.stdin is not None
