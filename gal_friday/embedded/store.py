@@ -75,7 +75,7 @@ def prepare_data_directory(directory: Path) -> Path:
     """*directory* with its links resolved, made if missing; one that exists is left as it is."""
     directory = directory.resolve()
     if not directory.is_dir():
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)  # others may be starting, too
         # Root's server needs to pass through, and no more than that.
         directory.chmod(0o711 if os.geteuid() == 0 else 0o700)
         (directory / ".gitignore").write_text("*\n")
