@@ -91,6 +91,12 @@ class BooksDiffer(PersistenceError):
     hint = "gal-friday verify names every difference"
 
 
+class TradingHalted(PersistenceError):
+    """The account or the strategy is halted: nothing that adds risk may be intended."""
+
+    hint = "gal-friday resume --reason …, once the cause is gone"
+
+
 # --- what others did meanwhile -------------------------------------------------------------------------
 
 
@@ -106,6 +112,18 @@ class TransactionConflict(PersistenceError):
 
 class LockTimeout(PersistenceError):
     """A lock was not granted in time."""
+
+
+class LeaseHeld(PersistenceError):
+    """Another process acts for this account."""
+
+    hint = "stop that process, or wait until its lease has expired"
+
+
+class LeaseLost(PersistenceError):
+    """Only the process that holds the account's lease may intend anything in it."""
+
+    hint = "take the lease with hold_lease, and recover before trading on"
 
 
 # --- the server ----------------------------------------------------------------------------------------

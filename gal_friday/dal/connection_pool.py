@@ -89,6 +89,9 @@ class DatabaseConnectionPool:
         self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
         #: Told of every write of this process once its transaction has ended, for as long as they live.
         self.watchers: WeakSet[Watcher] = WeakSet()
+        #: Epoch of the lease this process holds, by account: every transaction names them, and what it
+        #: intends in an account another process leads is refused.
+        self.leases: dict[str, int] = {}
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -174,6 +177,8 @@ class DatabaseConnectionPool:
         }
         if actor is not None:
             settings["gal_friday.actor"] = actor
+        if self.leases:
+            settings["gal_friday.lease"] = dumps(self.leases)
         if read_only:
             settings["transaction_read_only"] = "on"
         async with self.session(settings, snapshot=snapshot) as session:

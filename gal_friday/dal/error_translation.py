@@ -32,12 +32,14 @@ from gal_friday.errors import (
     IllegalTransition,
     InvalidReference,
     InvalidValue,
+    LeaseLost,
     LockTimeout,
     PermissionDenied,
     PersistenceError,
     StaleWrite,
     StatementTimeout,
     TooManyConnections,
+    TradingHalted,
     TransactionConflict,
 )
 
@@ -61,6 +63,8 @@ ERRORS_BY_SQLSTATE: dict[str, type[PersistenceError]] = {
     "TR001": IllegalTransition,  # raised by guard_order
     "TR002": AppendOnlyViolated,  # raised by refuse_change
     "TR003": ConstraintViolated,  # raised by refuse_truncate
+    "TR004": LeaseLost,  # raised by require_lease
+    "TR005": TradingHalted,  # raised by require_no_halt
     "08": ConnectionLost,
     "22": InvalidValue,
     "23": ConstraintViolated,

@@ -82,6 +82,7 @@ class ExecutionHandler(OrderFacts):
 
         async def once_more(uow: UnitOfWork) -> tuple[Order, bool]:
             found = await uow.orders.one(await id_of(uow, order))
+            await uow.leases.require(found.account_id)
             is_in_doubt = found.status is OrderStatus.PENDING_NEW
             if is_in_doubt:
                 found.retry_count += 1
@@ -135,6 +136,7 @@ class ExecutionHandler(OrderFacts):
 
         async def request(uow: UnitOfWork) -> Order:
             found = await uow.orders.one(await id_of(uow, order))
+            await uow.leases.require(found.account_id)
             if found.status not in WORKING_ORDER_STATUSES:
                 raise IllegalTransition(
                     "an order at its end is not amended", order=found.id, source=str(found.status)

@@ -88,7 +88,6 @@ class RiskManager:
         situation = reading.situation(
             quantity=_positive("requested_quantity", requested_quantity),
             price=_positive("reference_price", price),
-            halt_reason=account.halt_reason,
         )
         verdict = judge(situation, self._extra_checks)
         checks = [result.as_json() for result in verdict.checks]

@@ -38,13 +38,14 @@ from tests.servers import TRADER, PostgresServer
 READ = {"alembic_version", "audit_log", "audit_seals", "schema_revisions", "trades_archive"}
 ADDED = {
     *("cash_flows", "event_log", "fill_aliases", "fills", "market_trades", "order_history"),
-    *("portfolio_snapshots", "predictions", "risk_decisions", "system_logs"),
+    *("portfolio_snapshots", "predictions", "recovery_certificates", "risk_decisions", "system_logs"),
 }
 CHANGED = {
     *("account_leases", "accounts", "backtests", "configurations", "event_subscriptions"),
     *("instance_metadata", "instruments", "market_data", "ml_models", "orders", "portfolio_positions"),
     *("portfolio_state", "position_marks", "positions", "pyramiding_state", "risk_limits"),
-    *("series_points", "signals", "strategies", "strategy_metrics", "system_config", "trades"),
+    *("series_points", "signals", "strategies", "strategy_halts", "strategy_metrics", "system_config"),
+    "trades",
 }
 ADDED_AND_REMOVED = {"commit_markers"}
 CHANGED_AND_REMOVED = {"signal_log", "strategy_state", "unmatched_fills"}

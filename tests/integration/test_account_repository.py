@@ -10,7 +10,6 @@ from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     Account,
-    AccountLease,
     AccountMode,
     Base,
     CashFlowKind,
@@ -127,9 +126,7 @@ async def test_a_heartbeat_is_taken_by_the_servers_clock(uow: UnitOfWork) -> Non
         await uow.instances.heartbeat("nobody")
 
 
-async def test_leases_and_commit_markers_are_kept(uow: UnitOfWork) -> None:
-    lease = await uow.leases.add(AccountLease(holder="instance-1"))
-    assert (await uow.leases.one(DEFAULT_ACCOUNT_ID), lease.epoch) == (lease, 1)
+async def test_commit_markers_are_kept(uow: UnitOfWork) -> None:
     marker = await uow.commit_markers.add(CommitMarker())
     assert await uow.commit_markers.exists(CommitMarker.id == marker.id)
 

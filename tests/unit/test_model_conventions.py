@@ -83,7 +83,7 @@ def test_no_table_of_the_data_dictionary_is_missing() -> None:
         *("orders", "order_history", "fills", "fill_aliases", "unmatched_fills", "trades", "trades_archive"),
         *("positions", "position_marks"),
         *("portfolio_positions", "portfolio_state", "pyramiding_state", "signal_log"),
-        *("instance_metadata", "account_leases", "commit_markers"),
+        *("instance_metadata", "account_leases", "commit_markers", "strategy_halts", "recovery_certificates"),
         *("strategy_metrics", "backtests", "ml_models", "predictions"),
         *("market_data", "market_trades", "series_points", "portfolio_snapshots"),
         *("system_logs", "configurations", "system_config", "schema_revisions"),

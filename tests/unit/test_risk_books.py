@@ -82,7 +82,7 @@ def a_situation(
         limits=limits,
         closed_equity=Decimal(10_000),
         peak_equity=Decimal(10_000),
-        halt_reason=None,
+        halts={RiskScope.ACCOUNT: None, RiskScope.STRATEGY: None},
         decided_at=NOON,
     )
 

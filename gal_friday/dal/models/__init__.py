@@ -35,9 +35,10 @@ from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID, Base, new_id
 from gal_friday.dal.models.orders import Order, OrderHistory
 from gal_friday.dal.models.portfolio import PortfolioPosition, PortfolioState, PyramidingState, SignalLog
 from gal_friday.dal.models.positions import Position, PositionMark
+from gal_friday.dal.models.recovery import RecoveryCertificate
 from gal_friday.dal.models.research import Backtest, MachineLearningModel, Prediction, StrategyMetric
 from gal_friday.dal.models.signals import RiskDecision, RiskLimit, Signal, TradeSignal
-from gal_friday.dal.models.strategies import Strategy, StrategyState
+from gal_friday.dal.models.strategies import Strategy, StrategyHalt, StrategyState
 from gal_friday.dal.models.system import Configuration, Log, SchemaRevision, SystemConfig, SystemLog
 from gal_friday.dal.models.timeseries import Candle, MarketData, MarketTrade, PortfolioSnapshot, SeriesPoint
 from gal_friday.dal.models.trades import ArchivedTrade, Trade
@@ -89,6 +90,7 @@ __all__ = [
     "Prediction",
     "ProcessingStatus",
     "PyramidingState",
+    "RecoveryCertificate",
     "ReportSource",
     "RiskDecision",
     "RiskLimit",
@@ -103,6 +105,7 @@ __all__ = [
     "SignalLog",
     "SignalStatus",
     "Strategy",
+    "StrategyHalt",
     "StrategyMetric",
     "StrategyState",
     "SystemConfig",

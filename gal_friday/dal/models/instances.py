@@ -56,17 +56,17 @@ class AccountLease(Recorded, Mutable, AccountKeyed, Base):
     __tablename__ = "account_leases"
     __table_args__ = (
         Index(None, "holder"),
-        CheckConstraint("epoch >= 1", name="epoch_positive"),
-        {"comment": "Which instance may act for an account; changes at a takeover only"},
+        CheckConstraint("epoch >= 0", name="epoch_not_negative"),
+        CheckConstraint("(epoch = 0) = (holder IS NULL)", name="held_from_epoch_one"),
+        {"comment": "Which instance may act for an account; made with it, changes at a takeover only"},
     )
 
-    holder: Mapped[Str100] = mapped_column(comment="Instance that holds the lease (soft link)")
+    holder: Mapped[Str100 | None] = mapped_column(comment="Instance that holds the lease (soft link)")
     epoch: Mapped[LongInt] = mapped_column(
-        server_default=text("1"), comment="Raised by every takeover; a writer names the epoch it holds"
+        server_default=text("0"),
+        comment="Raised by every takeover, 0 before the first; a writer names the epoch it holds",
     )
-    acquired_at: Mapped[datetime] = mapped_column(
-        server_default=text("now()"), comment="When this holder took the lease"
-    )
+    acquired_at: Mapped[datetime | None] = mapped_column(comment="When this holder took the lease")
 
 
 class CommitMarker(Identified, Base):

@@ -62,6 +62,11 @@ NEVER_CHANGED = frozenset({"commit_markers"})
 WATCHED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "accounts": ("account_id", "mode", "halted_at"),
+        "strategy_halts": ("account_id", "strategy_id", "halted_at"),
+        "recovery_certificates": (
+            *("account_id", "instance_id", "epoch", "app_version", "schema_revision"),
+            *("started_at", "recovered_at", "may_trade"),
+        ),
         "account_leases": ("account_id", "holder", "epoch", "acquired_at"),
         "event_log": ("position", "transaction_id", "incarnation", "recorded_at"),
         "event_subscriptions": ("name", "incarnation", "transaction_id", "position", "updated_at"),

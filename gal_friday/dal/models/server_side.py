@@ -5,6 +5,7 @@ A trigger covers raw SQL as well. Autogenerate compares what is declared here wi
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from sqlalchemy import Table
 
@@ -16,6 +17,13 @@ from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
 FUNCTIONS = (
     "raise_row_version",
     "new_id",
+    "open_lease",
+    "require_lease",
+    "require_no_halt",
+    "guard_intent",
+    "guard_order_intent",
+    "guard_decision",
+    "guard_entry",
     "guard_order",
     "record_order_history",
     "refuse_change",
@@ -47,6 +55,19 @@ FUNCTIONS = (
 
 #: Those that act with their owner's rights, because they write what their caller may not.
 SECURITY_DEFINERS = frozenset({"record_change"})
+
+#: Tables of what we intend, and by which function the lease and the halts are asked.
+_INTENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "signals": ("BEFORE INSERT", "guard_intent"),
+        "signal_log": ("BEFORE INSERT", "guard_intent"),
+        "risk_decisions": ("BEFORE INSERT", "guard_decision"),
+        "orders": ("BEFORE INSERT OR UPDATE OF status", "guard_order_intent"),
+        "portfolio_positions": ("BEFORE INSERT OR UPDATE OF current_stop, rollover_status", "guard_entry"),
+        "pyramiding_state": ("BEFORE INSERT OR UPDATE", "guard_intent"),
+        "strategy_state": ("BEFORE INSERT OR DELETE OR UPDATE", "guard_intent"),
+    }
+)
 
 _HISTORY_EVENTS = (
     "AFTER INSERT OR UPDATE OF status, reported_status, quantity, quote_quantity, limit_price, stop_price"
@@ -80,6 +101,11 @@ def triggers_of(table: Table) -> Iterator[Trigger]:
         recording = ("AFTER INSERT OR DELETE OR UPDATE", "ROW", "record_change", audit_arguments(table))
         yield Trigger(table.name, "record_change", *recording)
         yield Trigger(table.name, "refuse_truncate", "BEFORE TRUNCATE", "STATEMENT", "refuse_truncate")
+    if table.name in _INTENTS:
+        events, function = _INTENTS[table.name]
+        yield Trigger(table.name, "guard_intent", events, "ROW", function)
+    if table.name == "accounts":
+        yield Trigger(table.name, "open_lease", "AFTER INSERT", "ROW", "open_lease")
     if table.name == "cash_flows":
         yield Trigger(table.name, "book_cash_flow", "AFTER INSERT", "ROW", "book_cash_flow")
     if table.name == "orders":

@@ -77,3 +77,23 @@ class StrategyState(Recorded, Mutable, AccountKeyed, Base):
     value: Mapped[JsonAny] = mapped_column(comment="The state itself")
 
     strategy: Mapped[Strategy] = relationship(lazy="raise_on_sql")
+
+
+class StrategyHalt(Recorded, Mutable, AccountKeyed, Base):
+    __tablename__ = "strategy_halts"
+    __table_args__ = (
+        Index(None, "strategy_id"),
+        CheckConstraint("(halted_at IS NULL) = (halt_reason IS NULL)", name="halt_has_a_reason"),
+        {"comment": "Strategies that were halted in an account, and those that may go on again"},
+    )
+
+    strategy_id: Mapped[Str64] = mapped_column(
+        ForeignKey("strategies.strategy_id", ondelete="RESTRICT"),
+        primary_key=True,
+        comment="Strategy concerned",
+    )
+    halted_at: Mapped[datetime | None] = mapped_column(comment="Since when nothing new may be intended")
+    halt_reason: Mapped[str | None] = mapped_column(comment="Why the strategy was halted")
+    halted_by: Mapped[Str64 | None] = mapped_column(comment="Who halted the strategy")
+
+    strategy: Mapped[Strategy] = relationship(lazy="raise_on_sql")

@@ -10,6 +10,7 @@ from gal_friday.dal.repositories.commit_marker_repository import CommitMarkerRep
 from gal_friday.dal.repositories.configuration_repository import ConfigurationRepository
 from gal_friday.dal.repositories.fill_alias_repository import FillAliasRepository
 from gal_friday.dal.repositories.fill_repository import FillRepository
+from gal_friday.dal.repositories.halt_repository import HaltRepository
 from gal_friday.dal.repositories.instance_repository import InstanceRepository
 from gal_friday.dal.repositories.instrument_repository import InstrumentRepository
 from gal_friday.dal.repositories.lease_repository import LeaseRepository
@@ -26,6 +27,7 @@ from gal_friday.dal.repositories.position_mark_repository import PositionMarkRep
 from gal_friday.dal.repositories.position_repository import PositionRepository
 from gal_friday.dal.repositories.prediction_repository import PredictionRepository
 from gal_friday.dal.repositories.pyramiding_state_repository import PyramidingStateRepository
+from gal_friday.dal.repositories.recovery_repository import RecoveryRepository
 from gal_friday.dal.repositories.risk_decision_repository import RiskDecisionRepository
 from gal_friday.dal.repositories.risk_limit_repository import RiskLimitRepository
 from gal_friday.dal.repositories.series_point_repository import SeriesPointRepository
@@ -78,6 +80,8 @@ class Repositories:
 
     instances: InstanceRepository
     leases: LeaseRepository
+    halts: HaltRepository
+    recoveries: RecoveryRepository
     commit_markers: CommitMarkerRepository
     audit: AuditRepository
     logs: LogRepository

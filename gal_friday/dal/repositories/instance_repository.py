@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import func, update
+from sqlalchemy.dialects.postgresql import insert
 
 from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.models.enums import InstanceStatus
@@ -16,6 +18,12 @@ _RUNNING = (InstanceStatus.ACTIVE, InstanceStatus.DRAINING)
 
 class InstanceRepository(BaseRepository[Instance]):
     model = Instance
+
+    async def register(self, instance_id: str, **values: Any) -> None:
+        """Store that a process has started, once, however often it is told. Raises InvalidReference."""
+        await self._stored(
+            insert(Instance).values(instance_id=instance_id, **values).on_conflict_do_nothing()
+        )
 
     async def heartbeat(
         self, instance_id: str, *, status: InstanceStatus = InstanceStatus.ACTIVE

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from gal_friday.dal.models.enums import Side
+from gal_friday.dal.models.enums import RiskScope, Side
 from gal_friday.money import ZERO, ratio_rounded
 from gal_friday.services.risk.books import Book
 from gal_friday.services.risk.situation import Limits, Situation, spelled
@@ -52,16 +52,19 @@ Check = Callable[[Situation], CheckResult]
 
 
 def halt(situation: Situation) -> CheckResult:
-    """Nothing is intended in a halted account."""
-    reason = situation.halt_reason
+    """Nothing new is intended in a halted account, or by a halted strategy."""
+    signal = situation.signal
+    keys = {RiskScope.ACCOUNT: signal.account_id, RiskScope.STRATEGY: signal.strategy_id}
+    scope = next((scope for scope in keys if situation.halts[scope] is not None), RiskScope.ACCOUNT)
+    reason = situation.halts[scope]
     return CheckResult(
         "halt",
         None,
         None,
         passed=reason is None,
-        scope="ACCOUNT",
-        key=situation.signal.account_id,
-        reason=reason and f"the account is halted: {reason}",
+        scope=scope.value,
+        key=keys[scope],
+        reason=reason and f"the {scope.value.lower()} is halted: {reason}",
     )
 
 

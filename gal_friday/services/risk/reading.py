@@ -15,7 +15,7 @@ from gal_friday.dal.models.signals import Signal
 from gal_friday.money import ZERO, exact
 from gal_friday.services.risk.books import Holding, Intention, Pair, books_of
 from gal_friday.services.risk.situation import DayResult, Instrument, Limits, Situation
-from gal_friday.services.risk.statements import HOLDING, LOCK, READ
+from gal_friday.services.risk.statements import HOLDING, LEAD, LOCK, READ
 
 _READ_ANEW = {"populate_existing": True}
 
@@ -32,12 +32,14 @@ class Reading:
     closed_equity: Decimal | None
     peak_equity: Decimal | None
     config_hash: str | None
+    account_halt: str | None
+    strategy_halt: str | None
     moment: datetime
     limits: Sequence[Sequence[Any]]
     lines: Sequence[Sequence[Any]]
     results: Sequence[Sequence[Any]]
 
-    def situation(self, *, quantity: Decimal, price: Decimal, halt_reason: str | None) -> Situation:
+    def situation(self, *, quantity: Decimal, price: Decimal) -> Situation:
         """What is read, with what is asked for."""
         pair = Pair(self.signal.exchange, self.signal.trading_pair)
         holdings, intentions = _lines(self.lines)
@@ -54,7 +56,7 @@ class Reading:
             limits=[Limits(RiskScope(scope), *rest) for scope, *rest in self.limits],
             closed_equity=self.closed_equity or ZERO,
             peak_equity=self.peak_equity or ZERO,
-            halt_reason=halt_reason,
+            halts={RiskScope.ACCOUNT: self.account_halt, RiskScope.STRATEGY: self.strategy_halt},
             decided_at=self.moment,
         )
 
@@ -62,8 +64,10 @@ class Reading:
 async def lock_account(session: AsyncSession, signal_id: UUID) -> Account | None:
     """The signal's account, once no other decision is being made in it; None where there is no such signal.
 
+    Raises LeaseLost where another process leads the account; its lease is locked before the account is.
     FOR NO KEY UPDATE: rows that refer to the account, as fills do, are stored by others meanwhile.
     """
+    await session.execute(LEAD, {"signal_id": signal_id})
     found = await session.scalars(LOCK, {"signal_id": signal_id}, execution_options=_READ_ANEW)
     return found.one_or_none()
 

@@ -82,7 +82,7 @@ class Situation:
     limits: Sequence[Limits]
     closed_equity: Decimal
     peak_equity: Decimal
-    halt_reason: str | None
+    halts: Mapping[RiskScope, str | None]
     decided_at: datetime
 
     @property

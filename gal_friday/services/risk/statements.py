@@ -1,4 +1,4 @@
-"""The two statements a decision begins with: one that locks, and one that reads all of one moment."""
+"""The statements a decision begins with: two that lock, and one that reads all of one moment."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -37,6 +37,7 @@ from gal_friday.dal.models.orders import Order
 from gal_friday.dal.models.portfolio import PortfolioState
 from gal_friday.dal.models.positions import Position, PositionMark
 from gal_friday.dal.models.signals import RiskDecision, RiskLimit, Signal
+from gal_friday.dal.models.strategies import StrategyHalt
 from gal_friday.dal.models.system import Configuration
 from gal_friday.dal.models.types import Money, UtcDateTime
 from gal_friday.services.risk.situation import PRICE_KEY
@@ -54,6 +55,8 @@ RESULT_KINDS = (CashFlowKind.FUNDING, CashFlowKind.INTEREST, CashFlowKind.FEE)
 _THE_SIGNAL = bindparam("signal_id", type_=Signal.id.type)
 _MOMENT = func.coalesce(bindparam("at", type_=UtcDateTime()), func.statement_timestamp(), type_=UtcDateTime())
 _DAY = func.date_trunc("day", _MOMENT, "UTC")
+
+LEAD = select(func.require_lease(Signal.account_id)).where(Signal.id == _THE_SIGNAL)
 
 LOCK = (
     select(Account)
@@ -267,6 +270,10 @@ READ = (
         PortfolioState.closed_equity,
         PortfolioState.peak_equity,
         select(Configuration.config_hash).where(Configuration.is_active).scalar_subquery(),
+        Account.halt_reason,
+        select(StrategyHalt.halt_reason)
+        .where(StrategyHalt.account_id == Signal.account_id, StrategyHalt.strategy_id == Signal.strategy_id)
+        .scalar_subquery(),
         _MOMENT.label("moment"),
         _rows_of(_LIMITS),
         _rows_of(union_all(_HOLDINGS, _WORKING, _APPROVED)),

@@ -1,0 +1,152 @@
+"""Leading an account: one process at a time, by a lease it renews while it runs."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, AccountLease, InstanceStatus, new_id
+from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.errors import (
+    DatabaseUnavailable,
+    InvalidValue,
+    LeaseHeld,
+    LeaseLost,
+    LockTimeout,
+    PersistenceError,
+)
+
+log = logging.getLogger(__name__)
+
+#: A lease is renewed this many times before it would expire.
+RENEWALS = 3
+
+
+class OpenDatabase(Protocol):
+    """What a lease is held in: `gal_friday.Database` is one."""
+
+    @property
+    def pool(self) -> DatabaseConnectionPool:
+        """Its connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lease:
+    """The right to act for an account, from one process's *epoch* to the next one's.
+
+    `lost` is set once the server has said that somebody else leads the account. Until then the server decides
+    with every intent; nothing here is a promise.
+    """
+
+    account_id: str
+    instance_id: str
+    epoch: int
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def check(self) -> None:
+        """Raise LeaseLost where it is known to be lost."""
+        if self.lost.is_set():
+            raise LeaseLost(account_id=self.account_id, epoch=self.epoch, instance_id=self.instance_id)
+
+
+@asynccontextmanager
+async def hold_lease(
+    database: OpenDatabase,
+    *,
+    account_id: str = DEFAULT_ACCOUNT_ID,
+    ttl_seconds: float = 15.0,
+    wait_seconds: float = 0.0,
+    metadata: dict[str, Any] | None = None,
+) -> AsyncIterator[Lease]:
+    """Lead the account for as long as the block lasts: what *database* intends in it is stored, others' not.
+
+    This process becomes an instance of its own in `instance_metadata`, with *metadata*, and its lease
+    expires *ttl_seconds* after it last gave a sign of life. While another leads, it is asked again for
+    *wait_seconds*, then LeaseHeld is raised with the holder and when its lease expires, or LockTimeout
+    where its holder has stopped amid a transaction. At the end of the block the lease is given up, so that
+    the next process need not wait. Reload what may have been changed by
+    the one before: recovery does, and `DatabaseStateManager.clear_cache`. Raises NotFound for an unknown
+    account, InvalidValue where this process leads it already.
+    """
+    pool = database.pool
+    if account_id in pool.leases:
+        raise InvalidValue("this process leads the account already", account_id=account_id)
+    duration = timedelta(seconds=ttl_seconds)
+    instance_id = f"{socket.gethostname()[:40]}-{os.getpid()}-{new_id().hex}"
+    instance = {
+        "account_id": account_id,
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+        "app_version": version("gal_friday"),
+        "extra": metadata or {},
+    }
+
+    async def take(uow: UnitOfWork) -> AccountLease:
+        await uow.instances.register(instance_id, **instance)
+        return await uow.leases.take(instance_id, duration=duration, account_id=account_id)
+
+    taken = await _once_free(pool, take, wait_seconds=wait_seconds, ask_every=ttl_seconds / RENEWALS)
+    lease = Lease(account_id, instance_id, taken.epoch)
+    pool.leases[account_id] = lease.epoch
+    log.info("lease taken", extra={"account": account_id, "epoch": lease.epoch, "instance": instance_id})
+    renewing = asyncio.create_task(_renew(pool, taken, lease, duration))
+    try:
+        yield lease
+    finally:
+        renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewing
+        del pool.leases[account_id]
+        await asyncio.shield(_give_up(pool, instance_id))
+
+
+async def _once_free(
+    pool: DatabaseConnectionPool,
+    take: Callable[[UnitOfWork], Awaitable[AccountLease]],
+    *,
+    wait_seconds: float,
+    ask_every: float,
+) -> AccountLease:
+    deadline = asyncio.get_running_loop().time() + wait_seconds
+    while True:
+        try:
+            return await pool.retrying(take, actor="lease")
+        except (LeaseHeld, LockTimeout):  # it is held, or its holder has stopped amid a transaction
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise
+            await asyncio.sleep(min(ask_every, left))
+
+
+async def _renew(
+    pool: DatabaseConnectionPool, taken: AccountLease, lease: Lease, duration: timedelta
+) -> None:
+    while True:
+        await asyncio.sleep(duration.total_seconds() / RENEWALS)
+        try:
+            async with pool.transaction(actor="lease") as uow:
+                is_ours = await uow.leases.renew(taken, duration=duration)
+        except PersistenceError as error:  # nobody can tell us; whoever can be told decides
+            log.warning("lease not renewed", extra={"account": lease.account_id, "error": str(error)})
+            continue
+        if not is_ours:
+            lease.lost.set()
+            log.error("lease lost", extra={"account": lease.account_id, "epoch": lease.epoch})
+            return
+
+
+async def _give_up(pool: DatabaseConnectionPool, instance_id: str) -> None:
+    try:
+        async with pool.transaction(actor="lease") as uow:
+            await uow.instances.heartbeat(instance_id, status=InstanceStatus.STOPPED)
+    except DatabaseUnavailable as error:
+        log.warning("lease left to expire", extra={"instance": instance_id, "error": str(error)})
