@@ -97,6 +97,12 @@ class TradingHalted(PersistenceError):
     hint = "gal-friday resume --reason …, once the cause is gone"
 
 
+class RecoveryRefused(PersistenceError):
+    """After this recovery nothing may be traded: what was restored does not hold together."""
+
+    hint = "gal-friday recover --dry-run names what was found; gal-friday recover --override NAME --reason …"
+
+
 # --- what others did meanwhile -------------------------------------------------------------------------
 
 

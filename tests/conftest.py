@@ -60,7 +60,7 @@ def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(name)
 
 
-async def _make_template(server: PostgresServer) -> str:
+async def make_template(server: PostgresServer) -> str:
     """A migrated database to copy from, ready to be traded in: copying takes a fraction of migrating."""
     name = f"template_{uuid4().hex}"
     server.create_database(name)
@@ -78,7 +78,7 @@ async def _make_template(server: PostgresServer) -> str:
 
 @pytest.fixture(scope="session")
 async def template_database(postgres_server: PostgresServer) -> str:
-    return await _make_template(postgres_server)
+    return await make_template(postgres_server)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def database(database_url: URL) -> AsyncIterator[Database]:
 @pytest.fixture(scope="session")
 async def shared_pool(any_postgres_server: PostgresServer) -> AsyncIterator[DatabaseConnectionPool]:
     """A trader's pool on a migrated database of each server version, for tests that undo what they do."""
-    url = make_url(any_postgres_server.url(await _make_template(any_postgres_server), user=TRADER))
+    url = make_url(any_postgres_server.url(await make_template(any_postgres_server), user=TRADER))
     async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
         yield pool
 

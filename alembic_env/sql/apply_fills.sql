@@ -12,6 +12,7 @@ DECLARE
     reason_before text := coalesce(current_setting('gal_friday.reason', true), '');
     time_before text := coalesce(current_setting('gal_friday.occurred_at', true), '');
     involved uuid[];
+    held uuid[];
 BEGIN
     IF actor IS NOT NULL THEN
         PERFORM set_config('gal_friday.actor', actor, true);
@@ -32,14 +33,16 @@ BEGIN
         SELECT array_agg(order_of_fill(f)) INTO involved
         FROM jsonb_populate_recordset(NULL::fills, reports) AS f;
         PERFORM FROM orders WHERE id = ANY (involved) ORDER BY id FOR NO KEY UPDATE;
-        PERFORM FROM positions AS held
-        WHERE closed_at IS NULL AND EXISTS (
-            SELECT FROM orders
-            WHERE orders.id = ANY (involved) AND orders.account_id = held.account_id
-                AND orders.exchange = held.exchange AND orders.trading_pair = held.trading_pair
-                AND orders.strategy_id IS NOT DISTINCT FROM held.strategy_id
-        )
-        ORDER BY id FOR NO KEY UPDATE;
+        SELECT array_agg(DISTINCT open.id) INTO held
+        FROM orders, LATERAL (
+            SELECT id FROM positions
+            WHERE account_id = orders.account_id AND exchange = orders.exchange
+                AND trading_pair = orders.trading_pair AND strategy_id IS NOT DISTINCT FROM orders.strategy_id
+                AND closed_at IS NULL
+            OFFSET 0  -- from the few orders to their positions, whatever the planner takes the tables for
+        ) AS open
+        WHERE orders.id = ANY (involved);
+        PERFORM FROM positions WHERE id = ANY (held) ORDER BY id FOR NO KEY UPDATE;
         PERFORM FROM portfolio_state
         WHERE account_id IN (SELECT orders.account_id FROM orders WHERE id = ANY (involved))
         ORDER BY account_id, currency FOR NO KEY UPDATE;

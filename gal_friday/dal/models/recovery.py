@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gal_friday.dal.models.models_base import (
@@ -23,9 +23,6 @@ class RecoveryCertificate(Identified, AccountScoped, AppendOnly, Base):
     __tablename__ = "recovery_certificates"
     __table_args__ = (
         Index(None, "account_id", "recovered_at"),
-        CheckConstraint(
-            "jsonb_array_length(overrides) = 0 OR override_reason IS NOT NULL", name="override_has_a_reason"
-        ),
         {"comment": "Append-only: what each recovery restored, checked and found wanting"},
     )
 
@@ -48,5 +45,6 @@ class RecoveryCertificate(Identified, AccountScoped, AppendOnly, Base):
     reconciliation: Mapped[JsonObject | None] = mapped_column(
         comment="What the comparison with the exchange found; null where there was none"
     )
-    overrides: Mapped[JsonArray] = mapped_column(comment="Invariants the operator trades in spite of")
-    override_reason: Mapped[str | None] = mapped_column(comment="Why the operator does")
+    overrides: Mapped[JsonArray] = mapped_column(
+        comment="Invariants the operator trades in spite of: name, reason"
+    )
