@@ -1,8 +1,6 @@
 """`gal-friday verify` and `gal-friday rebuild`."""
 
 import io
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -14,6 +12,7 @@ from sqlalchemy import URL, text
 from gal_friday.cli.progress import progress
 from gal_friday.dal.models import Side
 from gal_friday.database import Database
+from tests.commands import gal_friday
 from tests.factories import MINUTE, NOON, a_fill, a_strategy, an_order
 
 
@@ -34,14 +33,6 @@ async def position_id(database: Database) -> UUID:
     (position,) = {outcome.position_id for outcome in outcomes}
     assert position is not None
     return position
-
-
-def gal_friday(url: URL, directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    (directory / "database.toml").write_text(
-        f'[database]\nurl = "{url.set(drivername="postgresql").render_as_string(hide_password=False)}"\n'
-    )
-    command = [sys.executable, "-m", "gal_friday", "--db-config", "database.toml", *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.usefixtures("position_id")
