@@ -179,6 +179,29 @@ class DatabaseError(PersistenceError):
     """The database refused a statement."""
 
 
+# --- the log on disk ------------------------------------------------------------------------------------
+
+
+class LogInUse(PersistenceError):
+    """Another process owns this log."""
+
+
+class LogFull(PersistenceError):
+    """The log on disk may not grow any further; nothing was added to it."""
+
+    hint = "gal-friday journal status"
+
+
+class LogUnwritable(PersistenceError):
+    """The log on disk could not be written; what was to be added is not claimed to be in it."""
+
+
+class LogCorrupted(PersistenceError):
+    """The log on disk is not as it was written."""
+
+    hint = "gal-friday journal export prints what can be read; restore the file, or move its directory away"
+
+
 # --- the exchange --------------------------------------------------------------------------------------
 
 
