@@ -152,6 +152,19 @@ class EmbeddedSettings(_Slice):
     )
 
 
+class JournalSettings(_Slice):
+    """Where facts of the exchange wait while the database is away."""
+
+    enabled: bool = Field(True, description="Put facts on disk while the database is away")
+    directory: Path | None = Field(
+        None, description="Where, on a disk of this machine; empty: journal/ in embedded.data_directory"
+    )
+    max_bytes: int = Field(
+        256 * 1024 * 1024, ge=64 * 1024, description="Most that may wait, in bytes, for each process"
+    )
+    patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
+
+
 class LogSettings(_Slice):
     """What the package's own loggers print."""
 
@@ -182,6 +195,7 @@ class Settings(BaseSettings):
 
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
+    journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
 
     def __init__(self, **values: Any) -> None:

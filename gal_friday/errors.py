@@ -202,6 +202,12 @@ class LogCorrupted(PersistenceError):
     hint = "gal-friday journal export prints what can be read; restore the file, or move its directory away"
 
 
+class NotYetStored(PersistenceError):
+    """The fact is safe in the journal, and the database does not have it yet."""
+
+    hint = "await db.journal.drain() returns once it has"
+
+
 # --- the exchange --------------------------------------------------------------------------------------
 
 
