@@ -129,14 +129,17 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         yield Database(pool, journal)
 
 
-async def open_journal(settings: Settings, pool: DatabaseConnectionPool) -> FactJournal:
+async def open_journal(
+    settings: Settings, pool: DatabaseConnectionPool, *, directory: Path | None = None
+) -> FactJournal:
     """The journal of the database that *settings* name, with what was left there by processes that ended.
 
-    Raises ConfigurationError where nothing can be written there.
+    *directory* is another one's, for its facts to go to this database. Raises ConfigurationError where
+    nothing can be written there.
     """
     if not settings.journal.enabled:
         return FactJournal(pool)
-    directory = journal_root(settings) / directory_name(settings.database.sqlalchemy_url())
+    directory = directory or journal_root(settings) / directory_name(settings.database.sqlalchemy_url())
     try:
         return await FactJournal.open(
             pool,

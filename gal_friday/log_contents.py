@@ -13,6 +13,7 @@ from gal_friday.log_segments import (
     Record,
     check_header,
     records,
+    salvaged,
     segment_paths,
     was_synced,
 )
@@ -87,6 +88,16 @@ def look_into(directory: Path) -> Contents:
         else:
             contents.segments.append(segment)
     return contents
+
+
+def salvage(directory: Path) -> Iterator[Record]:
+    """Every record in *directory* that can be read and is not delivered, also around damage."""
+    try:
+        delivered = _read_cursor(directory / CURSOR)
+    except LogCorrupted:
+        delivered = 0
+    for path in segment_paths(directory).values():
+        yield from (each for each in salvaged(path.read_bytes()) if each.sequence > delivered)
 
 
 def owner_of(directory: Path) -> int | None:

@@ -82,22 +82,12 @@ class LogFiles:
 
     def read(self, after: int, limit: int) -> list[Record]:
         """At most *limit* records after the one numbered *after*, in order. Raises LogCorrupted."""
+        found: list[Record] = []
         for segment in self.contents.segments:
-            if segment.last <= after:
-                continue
-            sequence, offset = self._place
-            if sequence != after + 1 or sequence <= segment.first:
-                sequence, offset = segment.first, HEADER_BYTES
-            with segment.path.open("rb") as file:
-                file.seek(offset)
-                content = bytes(offset) + file.read(segment.size - offset)
-            following = damage_named(records(content, sequence, offset), segment.path)
-            found = list(islice(following, after + 1 - sequence, after + 1 - sequence + limit))
-            if not found:
-                raise LogCorrupted("records are missing at the end of this file", file=str(segment.path))
-            self._place = (found[-1][0].sequence + 1, found[-1][1])
-            return [record for record, _ in found]
-        return []
+            if segment.last > after and len(found) < limit:
+                found += self._read_from(segment, after + 1, limit - len(found))
+                after = found[-1].sequence
+        return found
 
     def advance(self, sequence: int) -> None:
         """Put on disk that everything up to *sequence* is delivered, and remove the segments that had it."""
@@ -120,6 +110,22 @@ class LogFiles:
             with suppress(OSError):  # something else lies there
                 self.directory.rmdir()
         self._lock.close()
+
+    def _read_from(self, segment: Segment, first: int, limit: int) -> list[Record]:
+        first = max(first, segment.first)
+        sequence, offset = self._place if self._place[0] == first else (segment.first, HEADER_BYTES)
+        if first == segment.first:
+            offset = HEADER_BYTES
+        with segment.path.open("rb") as file:
+            file.seek(offset)
+            content = bytes(offset) + file.read(segment.size - offset)
+        following = damage_named(records(content, sequence, offset), segment.path)
+        found = list(islice(following, first - sequence, first - sequence + limit))
+        if not found:
+            raise LogCorrupted("records are missing at the end of this file", file=str(segment.path))
+        last, end = found[-1]
+        self._place = (last.sequence + 1, end)
+        return [record for record, _ in found]
 
     def _tidy(self) -> None:
         """Cut off what a crash left unfinished and sync the rest: one may die between write and sync."""

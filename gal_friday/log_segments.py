@@ -117,6 +117,19 @@ def was_synced(content: bytes, sequence: int, offset: int) -> bool:
     return False
 
 
+def salvaged(content: bytes) -> Iterator[Record]:
+    """Every record of *content* that is as it was written, whatever lies between them."""
+    offset = content.find(_MARKER)
+    while offset >= 0:
+        try:
+            sequence, _, payload, end = _decode(content, offset)
+        except Damage:
+            end = offset + 1
+        else:
+            yield Record(sequence, payload)
+        offset = content.find(_MARKER, end)
+
+
 def _decode(content: bytes, offset: int) -> tuple[int, int, bytes, int]:
     """Number, batch, payload and end of the record at *offset*. Raises Damage."""
     start = offset + RECORD_BYTES

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from sqlalchemy import URL
 
 from gal_friday.durable_log import DurableLog
 from gal_friday.errors import LogCorrupted, LogInUse
+from gal_friday.log_contents import look_into, owner_of, salvage
 
 EMBEDDED = "embedded"
 
@@ -103,3 +104,27 @@ def remove_empty(directories: Iterable[Path]) -> None:
     with suppress(OSError):
         for each in directories:
             each.rmdir()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """What is in a slot: `owner` is its process (0 where unknown), None once that has ended."""
+
+    directory: Path
+    owner: int | None
+    facts: int
+    bytes: int
+    damage: str | None
+
+
+def slot_states(directory: Path) -> Iterator[SlotState]:
+    """The state of each slot in *directory*, whoever owns it."""
+    for slot in slot_directories(directory):
+        try:
+            contents = look_into(slot)
+        except LogCorrupted as error:
+            yield SlotState(slot, owner_of(slot), sum(1 for _ in salvage(slot)), 0, str(error))
+        except FileNotFoundError:  # its owner delivers, or has removed it
+            yield SlotState(slot, owner_of(slot), 0, 0, None)
+        else:
+            yield SlotState(slot, owner_of(slot), contents.pending, contents.bytes, None)

@@ -21,7 +21,7 @@ class RefusedFacts:
 
     def add(self, fact: bytes, reason: str) -> None:
         """Put *fact* aside, to outlast a power cut. Raises OSError."""
-        entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, "fact": _shown(fact)}
+        entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, "fact": shown(fact)}
         is_new = not self.path.exists()
         with FileLock(self.path) as file:
             file.exclusive(Deadline(_LOCK_SECONDS))
@@ -45,7 +45,7 @@ class RefusedFacts:
         self.path.unlink(missing_ok=True)
 
 
-def _shown(fact: bytes) -> object:
+def shown(fact: bytes) -> object:
     """*fact* as the JSON it is, or as text where it is none."""
     try:
         return json.loads(fact)
