@@ -1,4 +1,4 @@
-"""`python -m tests.fact_reporter SETTINGS ORDER`: fills of an order for ever; prints each with its answer."""
+"""`python -m tests.fact_reporter URL DIRECTORY ORDER`: fills of an order for ever, each with its answer."""
 
 import asyncio
 import os
@@ -10,8 +10,12 @@ from gal_friday.database import open_database
 from tests.factories import a_fill
 
 
-async def report_for_ever(settings: str, order_id: str) -> None:
-    async with open_database(Settings.model_validate_json(settings)) as db:
+async def report_for_ever(url: str, directory: str, order_id: str) -> None:
+    settings = Settings(
+        database={"url": url, "migrate_on_open": False},
+        journal={"directory": directory},
+    )
+    async with open_database(settings) as db:
         order = await db.orders.one(UUID(order_id))
         say("open")
         number = 0

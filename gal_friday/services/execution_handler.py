@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from gal_friday.dal.detached import column_values, detached_entity
 from gal_friday.dal.facts import StatusReport, StatusTold
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
@@ -261,9 +262,19 @@ class ExecutionHandler(OrderFacts):
                 raw=answer.raw,
             )
             if outcome.is_journaled:
-                return order
+                return self._as_answered(order, answer)
             self._remember(outcome.order)
             return outcome.order
+
+    def _as_answered(self, order: Order, answer: Answer) -> Order:
+        """The order with the exchange's id, which the database is yet to learn."""
+        if answer.exchange_order_id is None or order.exchange_order_id is not None:
+            return order
+        values = column_values(order) | {"exchange_order_id": answer.exchange_order_id}
+        answered = detached_entity(Order, values)
+        if answered.id in self._working:
+            self._remember(answered)
+        return answered
 
     async def _keep_amendment(self, order: Order, answer: Answer, wanted: dict[str, Any]) -> Order:
         async def refused(uow: UnitOfWork) -> Order:
