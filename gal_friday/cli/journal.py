@@ -31,14 +31,16 @@ def status(context: typer.Context) -> None:
     directories = _directories(settings_of(context))
     states: list[SlotState] = []
     for directory in directories:
-        table = Table("slot", "process", "facts", "bytes", "damage", title=directory.name)
+        typer.echo(directory.name)
+        table = Table("slot", "process", "facts", "bytes")
         for state in slot_states(directory):
             owner = "ended" if state.owner is None else str(state.owner or "unknown")
-            table.add_row(
-                state.directory.name, owner, f"{state.facts:,}", f"{state.bytes:,}", state.damage or ""
-            )
+            table.add_row(state.directory.name, owner, f"{state.facts:,}", f"{state.bytes:,}")
             states.append(state)
         console.print(table)
+        for state in states:
+            if state.damage and state.directory.parent == directory:
+                typer.echo(f"damaged: {state.damage}")
         if refused := len(RefusedFacts(directory).lines()):
             typer.echo(f"{refused} refused: {RefusedFacts(directory).path}")
     if not directories:
