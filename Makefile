@@ -22,10 +22,12 @@ demo: $(BIN)/.installed        ## a bot killed three times and none the worse fo
 test: $(BIN)/.installed        ## every test, on real servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers of one position: hours
+soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers of one position, 1,000 kills: hours
 	GAL_FRIDAY_TEST_FILL_SEQUENCES=100000 GAL_FRIDAY_TEST_WRITERS=64 GAL_FRIDAY_TEST_UPDATES=500 \
+	GAL_FRIDAY_TEST_JOURNAL_KILLS=1000 \
 	$(BIN)/python -m pytest -n $(WORKERS) -rP --log-level=INFO \
-	tests/acceptance/test_p03_exactly_once_fills.py tests/acceptance/test_p05_many_writers_of_one_position.py
+	tests/acceptance/test_p03_exactly_once_fills.py tests/acceptance/test_p05_many_writers_of_one_position.py \
+	tests/unit/test_durable_log.py
 
 coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term

@@ -54,6 +54,7 @@ class FactJournal:
             self._refused = RefusedFacts(directory)
             self._delivery = FactDelivery(pool, self._refused, self._stats)
             self._stats.adopted = self.pending()
+            self._stats.refused = len(self._refused.lines())
             self._stats.damaged = tuple(str(each.facts["file"]) for each in slots.damaged)
 
     @classmethod
@@ -154,10 +155,13 @@ class FactJournal:
 
     async def retry_refused(self) -> int:
         """Put what was refused back into the journal, once the reason is gone; how many facts that were."""
-        facts = await asyncio.to_thread(self._refused.facts)
-        if facts:
-            await self.keep(facts)
-            await asyncio.to_thread(self._refused.forget)
+        if not self._refused.lines():
+            return 0
+        with await asyncio.to_thread(self._refused.locked):
+            if facts := self._refused.facts():
+                await self.keep(facts)
+            self._refused.path.unlink()
+            self._stats.refused = 0
         return len(facts)
 
     async def close(self) -> None:

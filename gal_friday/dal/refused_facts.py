@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gal_friday.dal.models.types import dumps
+from gal_friday.errors import LogInUse
 from gal_friday.locks import Deadline, FileLock
 from gal_friday.log_files import sync, sync_directory
 
@@ -20,17 +21,26 @@ class RefusedFacts:
         self.path = directory / FILE
 
     def add(self, fact: bytes, reason: str) -> None:
-        """Put *fact* aside, to outlast a power cut. Raises OSError."""
+        """Put *fact* aside, to outlast a power cut. Raises OSError, and LogInUse."""
         entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, "fact": shown(fact)}
-        is_new = not self.path.exists()
-        with FileLock(self.path) as file:
-            file.exclusive(Deadline(_LOCK_SECONDS))
+        with self.locked() as file:
             end = os.lseek(file.fd, 0, os.SEEK_END)
             is_cut = end and os.pread(file.fd, 1, end - 1) != b"\n"  # a crash broke the last line off
             os.pwrite(file.fd, b"\n" * bool(is_cut) + dumps(entry).encode() + b"\n", end)
             sync(file.fd)
-        if is_new:
             sync_directory(self.path.parent)
+
+    def locked(self) -> FileLock:
+        """The file, made if missing, in the hands of this process until it is closed. Raises LogInUse."""
+        deadline = Deadline(_LOCK_SECONDS)
+        while True:
+            file = FileLock(self.path)
+            if not file.exclusive(deadline):
+                file.close()
+                raise LogInUse(file=str(self.path))
+            if self.path.exists() and os.fstat(file.fd).st_ino == self.path.stat().st_ino:
+                return file
+            file.close()  # it was emptied and removed meanwhile
 
     def lines(self) -> list[bytes]:
         """What was set aside, as it is in the file, oldest first."""
@@ -39,10 +49,6 @@ class RefusedFacts:
     def facts(self) -> list[bytes]:
         """The facts alone, as they were in the journal; a line that a crash broke off is none."""
         return [fact for line in self.lines() if (fact := _fact_in(line)) is not None]
-
-    def forget(self) -> None:
-        """Remove the file: its facts are in the journal again."""
-        self.path.unlink(missing_ok=True)
 
 
 def shown(fact: bytes) -> object:

@@ -237,7 +237,7 @@ async def test_what_the_database_refuses_is_set_aside_and_stops_nothing(
         await db.accounts.open_account("nobody")
         await db.journal.retry_refused()
         stats = await db.journal.drain()
-        assert stats.refused == 4 + 3
+        assert stats.refused == 3
         assert [each.fill_id for each in await db.unmatched_fills.find_all()] == ["of nobody"]
     (refused,) = await asyncio.to_thread(lambda: list(directory.rglob("refused.jsonl")))
     assert len((await asyncio.to_thread(refused.read_bytes)).splitlines()) == 3

@@ -12,8 +12,8 @@ from gal_friday.dal.execution import FillResult
 from gal_friday.dal.journal_slots import directory_name
 from gal_friday.dal.models import Order
 from gal_friday.database import open_database
-from tests.factories import a_fill, a_strategy, an_order
 from tests.commands import gal_friday
+from tests.factories import a_fill, a_strategy, an_order
 from tests.journaling import a_log
 from tests.network import Gate
 from tests.replays import opened
