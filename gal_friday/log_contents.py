@@ -55,14 +55,6 @@ class Contents:
         """What the segments take on disk."""
         return sum(segment.size for segment in self.segments)
 
-    def read(self, after: int) -> Iterator[Record]:
-        """The records after the one numbered *after*, in order. Raises LogCorrupted."""
-        for segment in self.segments:
-            if segment.last > after:
-                content = segment.path.read_bytes()[: segment.size]
-                found = damage_named(records(content, segment.first, HEADER_BYTES), segment.path)
-                yield from (record for record, _ in found if record.sequence > after)
-
 
 def look_into(directory: Path) -> Contents:
     """What lies in *directory*, whoever owns it; changes nothing.

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL, make_url, text
 
 from gal_friday.config import DatabaseSettings, EmbeddedSettings, JournalSettings, Settings
 from gal_friday.dal import fact_journal
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import FillResult
+from gal_friday.dal.journal_slots import directory_name
 from gal_friday.dal.models import Fill, Order, OrderStatus, OrderType, Side
+from gal_friday.dal.refused_facts import RefusedFacts
 from gal_friday.database import Database, journal_root, open_database
 from gal_friday.errors import (
     ConfigurationError,
@@ -585,3 +587,33 @@ def test_the_journal_is_beside_the_embedded_servers_data_by_default(tmp_path: Pa
     )
     assert journal_root(settings) == tmp_path / "journal"
     assert timedelta(seconds=settings.journal.patience_seconds) == timedelta(seconds=1)
+
+
+def test_facts_of_each_database_have_a_directory_of_their_own() -> None:
+    names = [
+        directory_name(None),
+        *(
+            directory_name(make_url(url))
+            for url in (
+                "postgresql://bot:secret@db.internal/trading",
+                "postgresql://bot:secret@db.internal:5433/trading",
+                "postgresql://bot@db.internal/paper",
+                "postgresql:///trading?host=/var/run/postgresql",
+            )
+        ),
+    ]
+    assert len(set(names)) == 5
+    assert names[0] == "embedded"
+    assert not any("secret" in name or "/" in name for name in names)
+    same = [directory_name(make_url(f"postgresql://{user}@h/trading")) for user in ("bot", "admin:new")]
+    assert same[0] == same[1], "whoever logs in"
+
+
+def test_a_refused_fact_whose_line_a_crash_broke_off_does_not_hide_the_next(tmp_path: Path) -> None:
+    refused = RefusedFacts(tmp_path)
+    refused.add(b'{"n": 1}', "why")
+    refused.path.write_bytes(refused.path.read_bytes()[:-9])
+    refused.add(b'{"n": 2}', "why")
+    refused.add(b"\xff", "not a fact")
+    assert len(refused.lines()) == 3
+    assert refused.facts() == [b'{"n":2}', b"\\xff"]
