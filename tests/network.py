@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
@@ -60,11 +61,20 @@ class Relay:
         sink.close()
 
 
-class AnswerEater:
-    """A relay that breaks connections: at each *question* that *every* divides, once the server answered it.
+class Fate(Enum):
+    """What becomes of a question whose asker loses the connection."""
 
-    Where commits do not arrive, the server never hears of it; where it *closes*, nobody gets through any more
-    after the first.
+    ANSWERED = "the server answers it, and is not heard"
+    LOST = "the server never hears of it"
+    UNANSWERED = "the server hears of it, and has not answered yet"
+    LATE = "the server hears of it once it is delivered"
+
+
+class AnswerEater:
+    """A relay that breaks connections: at each *question* that *every* divides, *at_most* so many.
+
+    Of the question becomes what its *fate* says. Where it *closes*, nobody gets through any more after the
+    first.
     """
 
     def __init__(
@@ -73,17 +83,20 @@ class AnswerEater:
         *,
         every: int = 1,
         question: bytes = b"COMMIT;",
-        commits_arrive: bool = True,
+        fate: Fate = Fate.ANSWERED,
+        at_most: int | None = None,
         closes: bool = False,
     ) -> None:
         self._target = target
         self._question = question
         self._every = every
-        self._commits_arrive = commits_arrive
+        self._fate = fate
         self._asked = 0
+        self._at_most = at_most
         self._closes = closes
         self._is_closed = False
         self._before_connection: Callable[[], Awaitable[None]] | None = None
+        self._deliver = asyncio.Event()
         self.eaten = 0
 
     @asynccontextmanager
@@ -98,6 +111,10 @@ class AnswerEater:
         self._before_connection = work
         yield
         assert self._before_connection is None, "nobody connected"
+
+    def deliver(self) -> None:
+        """Let the late ones arrive."""
+        self._deliver.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_closed:
@@ -125,9 +142,12 @@ class AnswerEater:
         while data := await reader.read(65_536):
             if self._is_to_be_eaten(data):
                 is_eating.set()
-                if not self._commits_arrive:
+                if self._fate is not Fate.ANSWERED:
                     self._eat(writer)
+                if self._fate is Fate.LOST:
                     break
+                if self._fate is Fate.LATE:
+                    await self._deliver.wait()
             far_writer.write(data)
             await far_writer.drain()
         far_writer.close()
@@ -137,15 +157,18 @@ class AnswerEater:
     ) -> None:
         while data := await far_reader.read(65_536):
             if is_eating.is_set():
-                self._eat(writer)
+                if self._fate is Fate.ANSWERED:
+                    self._eat(writer)
                 break
             writer.write(data)
             await writer.drain()
         writer.close()
 
     def _is_to_be_eaten(self, data: bytes) -> bool:
-        self._asked += self._question in data
-        return self._question in data and self._asked % self._every == 0
+        if self._question not in data or self.eaten == self._at_most:
+            return False
+        self._asked += 1
+        return self._asked % self._every == 0
 
     def _eat(self, writer: asyncio.StreamWriter) -> None:
         self.eaten += 1

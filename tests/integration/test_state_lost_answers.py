@@ -22,7 +22,7 @@ from gal_friday.errors import (
 )
 from gal_friday.state import DatabaseStateManager
 from tests.factories import a_portfolio_position, a_signal_log
-from tests.network import AnswerEater
+from tests.network import AnswerEater, Fate
 from tests.replays import opened
 from tests.state import end_one_who_waits, stored_lots, the_position, undone
 from tests.waiting import until
@@ -89,7 +89,7 @@ async def test_a_save_that_was_not_stored_does_not_replace_what_somebody_else_sa
         theirs.lots = 7
         await calm.save_position(theirs)
 
-    relay = AnswerEater(database_url, commits_arrive=False)
+    relay = AnswerEater(database_url, fate=Fate.LOST)
     async with relay.url() as url, opened(url) as struck:
         manager = DatabaseStateManager(struck, cache=Interfering(somebody_saves))
         position = await the_position(manager)
@@ -126,7 +126,7 @@ async def test_a_save_that_was_stored_is_known_to_be_though_somebody_else_saved_
 
 
 async def test_a_commit_that_did_not_arrive_is_sent_again(database: Database, database_url: URL) -> None:
-    relay = AnswerEater(database_url, every=2, commits_arrive=False)
+    relay = AnswerEater(database_url, every=2, fate=Fate.LOST)
     async with relay.url() as url, opened(url) as struck:
         manager = DatabaseStateManager(struck)
         position = a_portfolio_position(position_id="P1", lots=0)
