@@ -186,7 +186,6 @@ class DatabaseConnectionPool:
         """
         marker = new_id()
         settings = {
-            MARKER_SETTING: str(marker),
             "gal_friday.application": self._settings.application_name,
             "gal_friday.source": ReportSource(source).value,
         }
@@ -196,6 +195,8 @@ class DatabaseConnectionPool:
             settings["gal_friday.lease"] = dumps(self.leases)
         if read_only:
             settings["transaction_read_only"] = "on"
+        else:
+            settings[MARKER_SETTING] = str(marker)
         async with self.session(settings, snapshot=snapshot) as session:
             uow = UnitOfWork(session)
             yield uow
@@ -203,12 +204,12 @@ class DatabaseConnectionPool:
             with translate_orm_errors():
                 connection = await session.connection()
             refuse_void_transaction(connection)
-            commit = to_be_marked(connection, marker)
+            commit = None if read_only else to_be_marked(connection, marker)
             try:
                 with translate_orm_errors():
                     await session.commit()
             except ConnectionLost as error:
-                if not read_only:  # then there was nothing to be stored
+                if commit is not None:  # else there was nothing to be stored
                     await self._settle(commit, error)
 
     async def _settle(self, commit: CommitMessage, loss: ConnectionLost) -> None:

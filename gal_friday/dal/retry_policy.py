@@ -54,10 +54,13 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.InvalidFilter: _NEVER,
         errors.IllegalTransition: _NEVER,
         errors.BooksDiffer: _NEVER,
+        errors.TradingHalted: _NEVER,
         # What others did meanwhile: the next try starts from there.
         errors.StaleWrite: frozenset({Work.UNIT_OF_WORK}),
         errors.TransactionConflict: _LOST | {Work.SETTLEMENT, Work.MIGRATION},
         errors.LockTimeout: frozenset({Work.SETTLEMENT, Work.MIGRATION}),
+        errors.LeaseHeld: _NEVER,
+        errors.LeaseLost: _NEVER,
         # The server. What waited its time out is reported: waiting again would hide what holds it up.
         errors.DatabaseUnavailable: _AWAY,
         errors.ConnectionLost: _AWAY | _LOST,
