@@ -80,9 +80,9 @@ def retries_page() -> str:
     return (
         "# What is tried again\n\n"
         "Generated from `gal_friday/dal/retry_policy.py` by `make docs`; do not edit.\n\n"
-        "Between two tries lies a random time that grows from one to the next. Tries end with the last error\n"
+        "Between two tries lies a random time that grows from one to the next. They end with the last error\n"
         "after `GAL_FRIDAY_DATABASE__RETRY_TIMEOUT_SECONDS` (those of a migration after\n"
-        "`GAL_FRIDAY_DATABASE__MIGRATION_WAIT_SECONDS`); a unit of work and a save are tried 20 times at most.\n\n"
+        "`GAL_FRIDAY_DATABASE__MIGRATION_WAIT_SECONDS`); a unit of work or a save gets 20 at most.\n\n"
         f"{kinds}\n\n{header}\n|{'---|' * (len(Work) + 2)}\n{rows}\n\n"
         f"Reported at once, whatever was being done: {never}.\n"
     )
