@@ -214,10 +214,8 @@ class DatabaseConnectionPool:
 
     async def _settle(self, commit: CommitMessage, loss: ConnectionLost) -> None:
         """Return where the commit whose answer was lost had been carried out, and else say what is known."""
-        if commit.was_sent is None:
-            raise CommitUnknown("it was not marked", **loss.facts) from loss
         if not commit.was_sent:
-            raise loss
+            raise CommitUnknown("it was not marked", **loss.facts) from loss
         log.warning("asking what became of a commit", extra={"marker": str(commit.marker)})
         if not await self.was_committed(commit.marker):
             raise ConnectionLost("before COMMIT was carried out; nothing was stored", **loss.facts) from loss

@@ -14,10 +14,13 @@ import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gal_friday.errors import InvalidValue
+from gal_friday.errors import ConnectionLost, InvalidValue
 
 #: The server parameter that holds a transaction's marker, set when it begins.
 MARKER_SETTING = "gal_friday.commit_marker"
+
+#: How asyncpg says it.
+DRIVERS_COMMIT = "COMMIT;"
 
 # One message. A transaction that wrote nothing has no id and leaves no marker; the INSERT is not even looked
 # at then, so that it may be one of a reader, or on a standby.
@@ -31,12 +34,12 @@ END
 $$;
 COMMIT;"""
 
-# A marker stored before all time is void: no commit's is.
+# A marker of 1970 is void: no commit's is.
 _VOID = text("""
-    INSERT INTO commit_markers (id, created_at) VALUES (:marker, '-infinity')
+    INSERT INTO commit_markers (id, created_at) VALUES (:marker, to_timestamp(0))
     ON CONFLICT (id) DO NOTHING RETURNING false
 """)
-_STATE = text("SELECT isfinite(created_at) FROM commit_markers WHERE id = :marker")
+_STATE = text("SELECT created_at > to_timestamp(0) FROM commit_markers WHERE id = :marker")
 
 #: For how long a commit can be asked for; markers are kept for twice as long, as clocks differ.
 ANSWERABLE = timedelta(days=1)
@@ -48,8 +51,8 @@ class CommitMessage:
     """The one COMMIT of a transaction, and what is known of its fate."""
 
     marker: UUID
-    #: Whether it left with its marker; None as long as the driver has not come to it.
-    was_sent: bool | None = None
+    #: Whether it left with its marker.
+    was_sent: bool = False
 
 
 class MarkingConnection(asyncpg.Connection):  # type: ignore[misc]  # a class without type hints
@@ -60,18 +63,23 @@ class MarkingConnection(asyncpg.Connection):  # type: ignore[misc]  # a class wi
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 -- asyncpg's signature
         commit, self.next_commit = self.next_commit, None
-        if commit is not None and query == "COMMIT;":
-            commit.was_sent = not self.is_closed()
+        if commit is not None and query == DRIVERS_COMMIT:
+            commit.was_sent = True
             query = MARK_AND_COMMIT
         status: str = await super().execute(query, *args, timeout=timeout)
         return status
 
 
 def to_be_marked(connection: AsyncConnection, marker: UUID) -> CommitMessage:
-    """Make the next thing *connection* does a commit that leaves *marker*."""
+    """Make the next thing *connection* does a commit that leaves *marker*.
+
+    Raises ConnectionLost where it is known to be broken: nothing can be committed over it.
+    """
     assert connection.sync_connection is not None
     driver = connection.sync_connection.connection.driver_connection
     assert isinstance(driver, MarkingConnection)
+    if driver.is_closed():
+        raise ConnectionLost("found broken before COMMIT was sent")
     driver.next_commit = CommitMessage(marker)
     return driver.next_commit
 
