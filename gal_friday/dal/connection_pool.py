@@ -211,6 +211,7 @@ class DatabaseConnectionPool:
             except ConnectionLost as error:
                 if commit is not None:  # else there was nothing to be stored
                     await self._settle(commit, error)
+                    _of_ours(session).let_go_of_deleted()
 
     async def _settle(self, commit: CommitMessage, loss: ConnectionLost) -> None:
         """Return where the commit whose answer was lost had been carried out, and else say what is known."""
@@ -291,9 +292,7 @@ class DatabaseConnectionPool:
             try:
                 yield session
             except BaseException:
-                new_again = session.sync_session
-                assert isinstance(new_again, UnitOfWorkSession)
-                new_again.give_back_new()
+                _of_ours(session).give_back_new()
                 raise
             finally:
                 for watcher in list(self.watchers):
@@ -361,6 +360,11 @@ class DatabaseConnectionPool:
         pool = self.engine.pool
         assert isinstance(pool, MeasuredPool)
         return pool.stats()
+
+
+def _of_ours(session: AsyncSession) -> UnitOfWorkSession:
+    assert isinstance(session.sync_session, UnitOfWorkSession)
+    return session.sync_session
 
 
 def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:
