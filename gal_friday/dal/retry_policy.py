@@ -55,6 +55,7 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.IllegalTransition: _NEVER,
         errors.BooksDiffer: _NEVER,
         errors.TradingHalted: _NEVER,
+        errors.RecoveryRefused: _NEVER,
         # What others did meanwhile: the next try starts from there.
         errors.StaleWrite: frozenset({Work.UNIT_OF_WORK}),
         errors.TransactionConflict: _LOST | {Work.SETTLEMENT, Work.MIGRATION},
