@@ -63,7 +63,7 @@ class ExecutionHandler(OrderFacts):
         Raises OrderInDoubt where it is not known whether the exchange has the order, which is PENDING_NEW
         then: ask the exchange by its client_order_id, and tell what is found, or `resend` it. Raises
         IllegalTransition where the signal is not APPROVED, and what else storing raises; then nothing is
-        stored or sent.
+        stored or sent. After CommitUnknown nothing was sent: where it was stored, `resend` it.
         """
         if order.status not in {None, OrderStatus.PENDING_NEW}:
             raise InvalidValue("a new order is PENDING_NEW", order=order.id, status=order.status)
