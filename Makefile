@@ -44,7 +44,7 @@ migrate: $(BIN)/.installed     ## bring the configured database (or the embedded
 revision: $(BIN)/.installed    ## a new revision from the models: make revision m="what changes"
 	$(BIN)/gal-friday db revision -m "$(m)"
 
-docs: $(BIN)/.installed        ## docs/schema.md and .env.example from the code
+docs: $(BIN)/.installed        ## docs/schema.md, docs/retries.md and .env.example from the code
 	$(BIN)/python docs/generate.py
 
 clean:          ## remove what the other targets made

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
@@ -70,6 +71,13 @@ class Database(Repositories):
         """
         return await self.pool.retrying(work, actor=actor, attempts=attempts)
 
+    async def was_committed(self, marker: UUID) -> bool:
+        """Whether the transaction of a CommitUnknown was committed; where not, it never will be.
+
+        See `DatabaseConnectionPool.was_committed`.
+        """
+        return await self.pool.was_committed(marker)
+
 
 class _OwnTransaction:
     """A repository whose every call is a transaction of its own."""
@@ -115,6 +123,7 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         pool = await stack.enter_async_context(DatabaseConnectionPool(settings.database, url=url))
         async with pool.transaction(actor="open_database") as uow:
             await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
+            await uow.commit_markers.prune()
         yield Database(pool)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import APPLY_FILLS, Execution, FillOutcome, outcomes_of, reports_of
 from gal_friday.dal.models import Fill
-from gal_friday.errors import DatabaseUnavailable, TransactionConflict
+from gal_friday.dal.retry_policy import Work
 
 
 class PooledExecution(Execution):
@@ -31,4 +31,4 @@ class PooledExecution(Execution):
                 result = await connection.execute(APPLY_FILLS, parameters)
                 return outcomes_of(result.mappings().all())
 
-        return await self._pool.retry(attempt, on=(TransactionConflict, DatabaseUnavailable))
+        return await self._pool.retry(attempt, work=Work.STATEMENT)

@@ -11,7 +11,7 @@ from gal_friday.dal.models import Fill, Order, OrderStatus, ReportSource
 from gal_friday.dal.repositories.order_reports import ReportOutcome
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import AlreadyExists, CommitUnknown, NotFound
+from gal_friday.errors import AlreadyExists, NotFound
 from gal_friday.services.order_gateway import OrderKey, OrderName
 
 T = TypeVar("T")
@@ -145,15 +145,11 @@ class OrderFacts:
         return await self._database.execution.apply_fill(fill, actor=self._actor)
 
     async def _stored(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-        """What *work* gives; it is idempotent, so it is done again where it is not known to be stored."""
-
-        async def attempt() -> T:
-            return await self._database.retrying(work, actor=self._actor)
-
+        """What *work* gives; it is idempotent."""
         try:
-            return await self._database.pool.retry(attempt, on=(CommitUnknown,))
+            return await self._database.retrying(work, actor=self._actor)
         except AlreadyExists:  # another order was being given the same exchange_order_id; it has it by now
-            return await self._database.pool.retry(attempt, on=(CommitUnknown,))
+            return await self._database.retrying(work, actor=self._actor)
 
     async def _taken(
         self, take: Callable[[UnitOfWork], Awaitable[ReportOutcome]], told: Told
