@@ -1,0 +1,90 @@
+"""What a bot hears of its orders: by the stream, by asking, and after a start."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import func, select
+
+from gal_friday.dal.execution import FillResult
+from gal_friday.dal.models import Fill, Order, ReportSource
+from gal_friday.errors import NotFound
+from tests.simulation.bot import Desk
+from tests.simulation.ccxt_errors import OrderNotFound
+from tests.simulation.ccxt_shapes import Shape, in_milliseconds
+from tests.simulation.exchange import PAGE
+from tests.simulation.translation import exactly, fill_of, key_of, moment_of, plain, status_of
+
+#: Trades may be listed later than they happened; asked for again they do no harm.
+OVERLAP = timedelta(hours=1)
+
+
+async def hear(desk: Desk, kind: str, shape: Shape) -> None:
+    """An update of the stream."""
+    if kind == "trade":
+        await _fill(desk, shape, ReportSource.STREAM)
+    else:
+        await _report(desk, shape, ReportSource.STREAM)
+
+
+async def poll(desk: Desk) -> None:
+    """Ask the exchange for all that happened lately."""
+    await desk.tried("asking for trades", lambda: _ask_for_trades(desk))
+    await desk.tried("asking for orders", lambda: _ask_for_orders(desk))
+
+
+async def _ask_for_trades(desk: Desk) -> None:
+    async with desk.database.transaction(read_only=True) as uow:
+        latest = await uow.session.scalar(select(func.max(Fill.filled_at)))
+    since = in_milliseconds((latest or datetime.fromtimestamp(3_600, UTC)) - OVERLAP)
+    while True:
+        trades = await desk.exchange.fetch_my_trades(since=since)
+        for trade in trades:
+            await _fill(desk, trade, ReportSource.POLL)
+        if len(trades) < PAGE or trades[-1]["timestamp"] == since:
+            return
+        since = trades[-1]["timestamp"]
+
+
+async def _ask_for_orders(desk: Desk) -> None:
+    async with desk.database.transaction(read_only=True) as uow:
+        working = await uow.orders.get_active_orders()
+    for order in sorted(working, key=lambda order: order.client_order_id or ""):
+        try:
+            params = {"clientOrderId": order.client_order_id}
+            shape = await desk.exchange.fetch_order(None, order.trading_pair, params)
+        except OrderNotFound:
+            await _send_again(desk, order)
+        else:
+            await _report(desk, shape, ReportSource.POLL)
+
+
+async def _send_again(desk: Desk, order: Order) -> None:
+    """The exchange has never heard of it: with the same name it can be sent again without harm."""
+    stored = await desk.handler.resend(order.id)
+    desk.record.note(desk.name, "sends again", stored.client_order_id, stored.status)
+
+
+async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
+    try:
+        outcome = await desk.handler.status_report(
+            key_of(shape),
+            status_of(shape),
+            at=moment_of(shape["lastUpdateTimestamp"]),
+            filled_quantity=exactly(shape["filled"]),
+            source=source,
+            raw=plain(shape),
+        )
+    except NotFound:
+        desk.record.note(desk.name, "does not know", shape["id"])
+        return
+    assert outcome.order.client_order_id is not None
+    desk.record.acknowledged.orders[outcome.order.client_order_id] = outcome.order.status
+    desk.record.note(desk.name, "hears of", shape["id"], shape["status"], "→", outcome.order.status)
+
+
+async def _fill(desk: Desk, trade: Shape, source: ReportSource) -> None:
+    outcome = await desk.handler.fill(fill_of(trade, source))
+    if outcome.result is FillResult.REJECTED or (outcome.reason and outcome.result is FillResult.DUPLICATE):
+        desk.record.violated("P03", f"{trade['id']} {outcome.result}: {outcome.reason}")
+    desk.record.acknowledged.fills.add(trade["id"])
+    if outcome.result is not FillResult.DUPLICATE:
+        desk.record.note(desk.name, "hears of", trade["id"], outcome.result, outcome.order_status)
