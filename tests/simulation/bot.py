@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from gal_friday.dal.models import (
@@ -41,6 +42,7 @@ class Desk:
     handler: ExecutionHandler
     state: DatabaseStateManager
     risk: RiskManager
+    trades_asked_for: datetime | None = None
 
     @classmethod
     def of(cls, name: str, database: Database, exchange: Exchange, market: Market, record: Record) -> "Desk":

@@ -109,6 +109,8 @@ class Instance:
     def _noted(self, fault: Fault, place: int) -> None:
         assert self.process is not None
         self._world.record.note(self.process.name, "is", fault, "at", place)
+        if fault in {Fault.KILL, Fault.KILL_AFTER}:
+            self._world.record.dead.add(self.process.name)
         if fault is Fault.PAUSE:
             delay = self._world.chance.of("pause", self.name).randint(1, 8)
             self._world.agenda.after(timedelta(minutes=delay), self.wake)

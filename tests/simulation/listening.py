@@ -1,11 +1,9 @@
 """What a bot hears of its orders: by the stream, by asking, and after a start."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import func, select
-
-from gal_friday.dal.execution import FillResult
-from gal_friday.dal.models import Fill, Order, ReportSource
+from gal_friday.dal.execution import FillOutcome, FillResult
+from gal_friday.dal.models import Order, ReportSource
 from gal_friday.errors import NotFound
 from tests.simulation.bot import Desk
 from tests.simulation.ccxt_errors import OrderNotFound
@@ -14,7 +12,7 @@ from tests.simulation.exchange import PAGE
 from tests.simulation.translation import exactly, fill_of, key_of, moment_of, plain, status_of
 
 #: Trades may be listed later than they happened; asked for again they do no harm.
-OVERLAP = timedelta(hours=1)
+OVERLAP = timedelta(minutes=6)
 
 
 async def hear(desk: Desk, kind: str, shape: Shape) -> None:
@@ -32,14 +30,17 @@ async def poll(desk: Desk) -> None:
 
 
 async def _ask_for_trades(desk: Desk) -> None:
-    async with desk.database.transaction(read_only=True) as uow:
-        latest = await uow.session.scalar(select(func.max(Fill.filled_at)))
-    since = in_milliseconds((latest or datetime.fromtimestamp(3_600, UTC)) - OVERLAP)
+    """All trades once in a life, for anything may have been missed before; then the latest."""
+    asked = desk.trades_asked_for
+    since = None if asked is None else in_milliseconds(asked - OVERLAP)
+    now = desk.record.agenda.now
     while True:
         trades = await desk.exchange.fetch_my_trades(since=since)
-        for trade in trades:
-            await _fill(desk, trade, ReportSource.POLL)
+        fills = [fill_of(trade, ReportSource.POLL) for trade in trades]
+        for trade, outcome in zip(trades, await desk.database.execution.apply_fills(fills), strict=True):
+            _heard_of_fill(desk, trade, outcome)
         if len(trades) < PAGE or trades[-1]["timestamp"] == since:
+            desk.trades_asked_for = now
             return
         since = trades[-1]["timestamp"]
 
@@ -82,7 +83,10 @@ async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
 
 
 async def _fill(desk: Desk, trade: Shape, source: ReportSource) -> None:
-    outcome = await desk.handler.fill(fill_of(trade, source))
+    _heard_of_fill(desk, trade, await desk.handler.fill(fill_of(trade, source)))
+
+
+def _heard_of_fill(desk: Desk, trade: Shape, outcome: FillOutcome) -> None:
     if outcome.result is FillResult.REJECTED or (outcome.reason and outcome.result is FillResult.DUPLICATE):
         desk.record.violated("P03", f"{trade['id']} {outcome.result}: {outcome.reason}")
     desk.record.acknowledged.fills.add(trade["id"])

@@ -1,14 +1,12 @@
 """The exchange's truth as an accountant would keep it, apart from the code under test."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from tests.simulation.venue import VenueFill
-
-ZERO = Decimal(0)
 
 
 @dataclass(slots=True)
@@ -57,3 +55,13 @@ def net_positions(fills: Iterable[VenueFill]) -> Mapping[str, Decimal]:
         if fill.fee_currency == symbol.partition("/")[0]:
             net[symbol] -= fill.fee
     return net
+
+
+def booked(fills: Iterable[VenueFill], whose: Callable[[VenueFill], Hashable]) -> Decimal:
+    """What *fills*, in this order, made less fees, each account as *whose* tells them apart."""
+    accounts: dict[Hashable, Account] = defaultdict(Account)
+    for fill in fills:
+        accounts[whose(fill)].book(fill)
+    gain = sum((account.realized - account.fees for account in accounts.values()), Fraction(0))
+    with localcontext(prec=50):
+        return Decimal(gain.numerator) / gain.denominator

@@ -9,16 +9,16 @@ from sqlalchemy import URL
 
 from tests.simulation.bot import take
 from tests.simulation.chance import weighted
+from tests.simulation.checking import check
 from tests.simulation.clock import told_by
 from tests.simulation.instance import Instance
 from tests.simulation.listening import poll
-from tests.simulation.promises import check
 from tests.simulation.strategies import STRATEGIES, Alert
 from tests.simulation.upkeep import manage
 from tests.simulation.world import World, a_world
 
 MINUTE = timedelta(minutes=1)
-TICKS = 60
+TICKS = 40
 #: Ticks after the faults: all that was on its way arrives.
 CALM_TICKS = 10
 

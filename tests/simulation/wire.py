@@ -12,6 +12,7 @@ from tests.simulation.gate import Fault, Gate
 
 _STARTUP, _CANCEL, _SSL, _GSS = 196_608, 80_877_102, 80_877_103, 80_877_104
 _ENDS_OF_REQUESTS = b"QS"  # simple query, Sync
+_TO_BE_SENT = _ENDS_OF_REQUESTS + b"HXp"  # and Flush, Terminate, a password
 _TERMINATE, _READY, _KEY = b"X", b"Z", b"K"
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -104,11 +105,15 @@ class _Line:
 
     async def _there(self) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            request = b""  # sent as a whole: half of one would be executed, and not committed
             while True:
                 kind, message = await _message(self._reader)
+                request += message
                 if kind in _ENDS_OF_REQUESTS and not await self._may_pass():
                     break
-                self._far_writer.write(message)
+                if kind in _TO_BE_SENT:
+                    self._far_writer.write(request)
+                    request = b""
                 if kind == _TERMINATE:
                     break
         self._far_writer.close()
