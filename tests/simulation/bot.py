@@ -1,7 +1,8 @@
 """A bot as an engine would be: alert → signal → risk decision → order → exchange → fills, on gal_friday."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from gal_friday.dal.models import (
 )
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import PersistenceError
+from gal_friday.errors import CommitUnknown, DatabaseUnavailable, LeaseHeld, LeaseLost, PersistenceError
 from gal_friday.services import ExecutionHandler, RiskManager
 from gal_friday.services.risk.statements import ALLOWING
 from gal_friday.state.db_state_manager import DatabaseStateManager
+from gal_friday.state.leases import Lease, hold_lease
 from tests.simulation.ccxt_errors import BaseError
 from tests.simulation.exchange import Exchange
 from tests.simulation.gateway import Gateway
@@ -28,6 +30,9 @@ from tests.simulation.market import Market
 from tests.simulation.record import Record
 from tests.simulation.strategies import Action, Alert
 from tests.simulation.translation import VENUE
+
+#: Longer than any simulation lasts: the world decides when a lease has expired, time being its own.
+_TTL_SECONDS = 3_600.0
 
 
 @dataclass(slots=True)
@@ -42,7 +47,9 @@ class Desk:
     handler: ExecutionHandler
     state: DatabaseStateManager
     risk: RiskManager
+    lease: Lease | None = None
     trades_asked_for: datetime | None = None
+    _leading: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @classmethod
     def of(cls, name: str, database: Database, exchange: Exchange, market: Market, record: Record) -> "Desk":
@@ -62,11 +69,43 @@ class Desk:
         try:
             await work()
         except (PersistenceError, BaseError) as error:
-            self.record.note(self.name, what, "failed:", type(error).__name__)
+            self.record.note(self.name, what, "failed:", _kind(error))
+            if isinstance(error, LeaseLost) and self.lease is not None:
+                await self.step_down()
+
+    async def compete(self) -> bool:
+        """Take the lease where it is free; whether it is newly ours."""
+        if self.lease is not None:
+            return False
+        try:
+            self.lease = await self._leading.enter_async_context(
+                hold_lease(self.database, ttl_seconds=_TTL_SECONDS, metadata={"name": self.name})
+            )
+        except LeaseHeld:
+            return False
+        self.record.note(self.name, "leads", self.lease.epoch)
+        return True
+
+    async def step_down(self) -> None:
+        """Somebody else leads."""
+        self.lease = None
+        self.record.note(self.name, "steps down")
+        await self._leading.aclose()
+
+
+def _kind(error: Exception) -> str:
+    """Its name; how a database that is away shows depends on the moment."""
+    is_away = isinstance(error, DatabaseUnavailable) and not isinstance(error, CommitUnknown)
+    return DatabaseUnavailable.__name__ if is_away else type(error).__name__
 
 
 async def take(desk: Desk, alert: Alert) -> None:
-    """Take an alert once: claim its signal and decide on it in one transaction, then act."""
+    """Take an alert once: claim its signal and decide on it in one transaction, then act.
+
+    Everybody hears it. Who does not lead the account leaves it alone, but for the one who does not know that.
+    """
+    if desk.lease is None and alert.tick % 16:
+        return
 
     async def claim(uow: UnitOfWork) -> RiskDecision | None:
         position = await held(uow, alert.strategy, alert.symbol)

@@ -1,11 +1,23 @@
 """Reading what is stored at the end, and holding it against every promise."""
 
-from sqlalchemy import select
+from collections.abc import Sequence
 
-from gal_friday.dal.models import Fill, Order, OrderHistory, PortfolioState, Position, Signal, UnmatchedFill
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gal_friday.dal.models import (
+    AuditEntry,
+    Fill,
+    Order,
+    OrderHistory,
+    PortfolioState,
+    Position,
+    Signal,
+    UnmatchedFill,
+)
 from gal_friday.state.verification import verify
 from tests.simulation import promises
-from tests.simulation.promises import Findings
+from tests.simulation.promises import Findings, Intent
 from tests.simulation.world import World
 
 
@@ -20,10 +32,32 @@ async def findings(world: World) -> Findings:
             positions=(await session.scalars(select(Position))).all(),
             signals=(await session.scalars(select(Signal).order_by(Signal.fingerprint))).all(),
             history=(await session.scalars(select(OrderHistory).order_by(OrderHistory.id))).all(),
+            intents=await _intents(session),
             closed_equity=portfolio.closed_equity,
             steps=portfolio.state.get("steps", 0),
             verification=await verify(uow),
         )
+
+
+async def _intents(session: AsyncSession) -> Sequence[Intent]:
+    """Those that leave a row in the audit record, which is written under the lock that fences them."""
+    statement = (
+        select(AuditEntry)
+        .where(AuditEntry.table_name.in_(("account_leases", "signals", "orders")))
+        .order_by(AuditEntry.position)
+    )
+    found = []
+    for entry in await session.scalars(statement):
+        process, after, is_new = entry.application or "", entry.after or {}, entry.before is None
+        if entry.table_name == "account_leases" and "epoch" in after and process != "gal_friday":
+            found.append(Intent(process, None))
+        elif entry.table_name == "signals" and is_new:
+            found.append(Intent(process, f"signal {after['fingerprint']}"))
+        elif entry.table_name == "orders" and is_new and after["origin"] == "ENGINE":
+            found.append(Intent(process, f"order {after['client_order_id']}"))
+        elif entry.table_name == "orders" and after.get("status") == "PENDING_CANCEL":
+            found.append(Intent(process, f"cancel of {entry.row_key}"))
+    return found
 
 
 async def check(world: World) -> None:
@@ -36,6 +70,7 @@ async def check(world: World) -> None:
         "P05": promises.p05_no_update_is_lost(found, record),
         "P06": promises.p06_money_is_exact(found, venue),
         "P07": promises.p07_the_books_balance(found),
+        "P08": promises.p08_one_process_leads(found),
         "P09": promises.p09_a_signal_is_taken_once(found),
         "P10": promises.p10_all_is_as_at_the_exchange(found, venue),
     }

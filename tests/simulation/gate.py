@@ -4,7 +4,7 @@ The places are numbered; what happens at which number is drawn from the seed, so
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -39,23 +39,24 @@ class Gate:
 
     chance: Chance
     name: str
+    mean_distance: int
     on_fault: Callable[[Fault, int], None]
-    mean_distance: int = 150
     is_calm: bool = False
     passed: int = 0
     killed: asyncio.Event = field(default_factory=asyncio.Event)
     paused: asyncio.Event = field(default_factory=asyncio.Event)
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: int = 0
     _fault: Fault = Fault.KILL
 
     def __post_init__(self) -> None:
+        self.awake.set()
         self._plan()
 
     def wake(self) -> None:
         """Let a paused instance go on."""
         self.paused.clear()
-        self._woken.set()
+        self.awake.set()
 
     async def call(self) -> None:
         """A call to the exchange, or its answer, passes here."""
@@ -64,12 +65,12 @@ class Gate:
         if fault is not None:
             await self._hold(fault)
 
-    async def request(self, *, may_pause: bool) -> Fault | None:
+    async def request(self, before_pause: Callable[[], Awaitable[None]]) -> Fault | None:
         """A request to the database passes here; gives back what is to happen to its connection."""
         await self._stay_dead()
-        fault = self._next(is_request=True, may_pause=may_pause)
+        fault = self._next(is_request=True)
         if fault in {Fault.KILL, Fault.PAUSE}:
-            await self._hold(fault)
+            await self._hold(fault, before_pause)
             return None
         return fault
 
@@ -82,21 +83,22 @@ class Gate:
         if self.killed.is_set():
             await asyncio.Event().wait()
 
-    async def _hold(self, fault: Fault) -> None:
+    async def _hold(self, fault: Fault, before_pause: Callable[[], Awaitable[None]] | None = None) -> None:
         if fault is not Fault.PAUSE:
             self.killed.set()
             await asyncio.Event().wait()
-        self._woken.clear()
+        self.awake.clear()
+        if before_pause is not None:
+            await before_pause()
         self.paused.set()
-        await self._woken.wait()
+        await self.awake.wait()
+        await self._stay_dead()
 
-    def _next(self, *, is_request: bool, may_pause: bool = True) -> Fault | None:
+    def _next(self, *, is_request: bool) -> Fault | None:
         self.passed += 1
         if self.passed < self._due or self.is_calm:
             return None
-        if (not is_request and self._fault in OF_CONNECTIONS) or (
-            self._fault is Fault.PAUSE and not may_pause
-        ):
+        if not is_request and self._fault in OF_CONNECTIONS:
             return None  # at the next place where it can happen
         fault = self._fault
         self.on_fault(fault, self.passed)

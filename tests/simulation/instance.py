@@ -1,5 +1,6 @@
 """One of the competing instances: killed, paused and started again, always under the same name."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -12,10 +13,19 @@ from tests.simulation.ccxt_shapes import Shape
 from tests.simulation.exchange import Exchange
 from tests.simulation.feed import Feed
 from tests.simulation.gate import Fault, Gate
-from tests.simulation.listening import hear, poll
+from tests.simulation.listening import hear
 from tests.simulation.process import Process
+from tests.simulation.upkeep import compete, manage
 from tests.simulation.wire import Wire
 from tests.simulation.world import World
+
+log = logging.getLogger(__name__)
+
+#: How long a lease outlives its holder's last sign of life.
+TTL = timedelta(minutes=3)
+PATIENCE_SECONDS = 30.0
+#: For how long to try again while the database is away, which it is for minutes.
+IMPATIENCE_SECONDS = 0.01
 
 
 class Instance:
@@ -29,6 +39,8 @@ class Instance:
         self.process: Process[Desk] | None = None
         self.is_calm = False
         self._world = world
+        self._pool: DatabaseConnectionPool | None = None
+        self._signs_of_life = world.agenda.now
         self._network = AsyncExitStack()
 
     @property
@@ -42,7 +54,7 @@ class Instance:
         await self._network.aclose()
         self.starts += 1
         name = f"{self.name}{self.starts}"
-        gate = Gate(self._world.chance, name, self._noted, is_calm=self.is_calm)
+        gate = Gate(self._world.chance, name, self._world.weather, self._noted, is_calm=self.is_calm)
         wire = Wire(self._world.url, gate, self._world.terminate)
         self.exchange.checkpoint = gate.call
         process: Process[Desk] = Process(name, gate, wire)
@@ -50,20 +62,16 @@ class Instance:
         url = await self._network.enter_async_context(wire.url())
 
         async def life() -> None:
-            settings = DatabaseSettings(
-                application_name=name, pool_size=2, retry_timeout_seconds=self.patience_seconds
-            )
+            settings = DatabaseSettings(application_name=name, pool_size=2)
             async with DatabaseConnectionPool(settings, url=url) as pool:
                 desk = Desk.of(name, Database(pool), self.exchange, self._world.market, self._world.record)
-                await poll(desk)
+                self._pool = pool
                 await process.live(desk)
 
         self._world.record.note(name, "starts")
-        await process.start(life)
+        await self._held(process.start(life))
         self.listen()
-        self._mourn()
-
-    patience_seconds = 10.0
+        await self.do("competing", compete)
 
     def listen(self) -> None:
         """Connect to the exchange's stream."""
@@ -78,22 +86,55 @@ class Instance:
         async def tried(desk: Desk) -> None:
             await desk.tried(what, lambda: step(desk))
 
-        await self.process.do(tried)
-        self._mourn()
+        await self._held(self.process.do(tried))
+
+    async def live_on(self) -> None:
+        """What a process does every minute: it renews its lease, asks for one, leads."""
+        if self._can_renew:
+            self._signs_of_life = self._world.agenda.now
+        elif self._world.agenda.now - self._signs_of_life >= TTL:
+            await self._world.expire_leases_of(self.name)
+        await self.do("competing", compete)
+        await self.do("managing", manage)
+
+    @property
+    def _can_renew(self) -> bool:
+        process = self.process
+        return (
+            process is not None and process.is_running and not process.is_paused and not process.wire.is_away
+        )
+
+    async def go_away(self) -> None:
+        """The database cannot be reached any more; what takes half a minute else takes no time here."""
+        if self.process is not None and self._pool is not None:
+            self._world.record.note(self.process.name, "database away")
+            self.process.wire.is_away = True
+            self.process.wire.cut()
+            self._set_patience(IMPATIENCE_SECONDS)
+
+    async def come_back(self) -> None:
+        if self.process is not None and self._pool is not None and self.process.wire.is_away:
+            self._world.record.note(self.process.name, "database back")
+            self.process.wire.is_away = False
+            self._set_patience(PATIENCE_SECONDS)
+
+    def _set_patience(self, seconds: float) -> None:
+        assert self._pool is not None
+        settings = self._pool._settings
+        self._pool._settings = settings.model_copy(update={"retry_timeout_seconds": seconds})
 
     async def wake(self) -> None:
         """Let it go on where it was paused."""
         if self.process is not None and self.process.is_paused:
             self._world.record.note(self.process.name, "wakes")
-            await self.process.wake()
-            self._mourn()
+            await self._held(self.process.wake())
 
     async def calm(self) -> None:
         """No more faults of its own: it runs."""
         self.is_calm = self.exchange.is_calm = True
         if self.process is not None:
             self.process.gate.is_calm = True
-            self.process.wire.is_away = False
+        await self.come_back()
         await self.wake()
         await self.start()
         self.listen()
@@ -114,6 +155,16 @@ class Instance:
         if fault is Fault.PAUSE:
             delay = self._world.chance.of("pause", self.name).randint(1, 8)
             self._world.agenda.after(timedelta(minutes=delay), self.wake)
+
+    async def _held(self, doing: Awaitable[None]) -> None:
+        try:
+            await doing
+        except Exception as error:
+            name = self.process and self.process.name
+            self._world.record.note(self.name, "ends with", type(error).__name__)
+            self._world.record.violated("P21", f"process {name} ended with {error!r}")
+            log.exception("a process ended by itself")
+        self._mourn()
 
     def _mourn(self) -> None:
         """Where it was killed, it starts again some time later."""

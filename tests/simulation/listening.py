@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from gal_friday.dal.execution import FillOutcome, FillResult
-from gal_friday.dal.models import Order, ReportSource
+from gal_friday.dal.models import Order, OrderStatus, ReportSource
 from gal_friday.errors import NotFound
 from tests.simulation.bot import Desk
 from tests.simulation.ccxt_errors import OrderNotFound
@@ -59,7 +59,14 @@ async def _ask_for_orders(desk: Desk) -> None:
 
 
 async def _send_again(desk: Desk, order: Order) -> None:
-    """The exchange has never heard of it: with the same name it can be sent again without harm."""
+    """The exchange has never heard of it: with the same name it can be sent again without harm.
+
+    One that was to be canceled meanwhile need not be.
+    """
+    if order.status is OrderStatus.PENDING_CANCEL:
+        outcome = await desk.handler.canceled(order.id, reason="it never arrived", source=ReportSource.POLL)
+        desk.record.note(desk.name, "gives up", order.client_order_id, outcome.order.status)
+        return
     stored = await desk.handler.resend(order.id)
     desk.record.note(desk.name, "sends again", stored.client_order_id, stored.status)
 

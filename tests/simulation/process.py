@@ -57,6 +57,7 @@ class Process(Generic[T]):
     async def kill(self) -> None:
         """End it where it is. Nothing it would do about that reaches anybody."""
         self.gate.killed.set()
+        self.gate.wake()
         await self.wire.cut_and_settled()
         assert self._life is not None
         while not self._life.done():

@@ -36,6 +36,14 @@ _AS_AT_THE_EXCHANGE = {
 
 
 @dataclass(frozen=True, slots=True)
+class Intent:
+    """By the audit record, in its order: what a process intended, or that it took the lease (*what* is None)."""
+
+    process: str
+    what: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """All that is stored at the end."""
 
@@ -45,6 +53,7 @@ class Findings:
     positions: Sequence[Position]
     signals: Sequence[Signal]
     history: Sequence[OrderHistory]
+    intents: Sequence[Intent]
     closed_equity: Decimal
     steps: int
     verification: Verification
@@ -133,6 +142,15 @@ def p06_money_is_exact(found: Findings, venue: Venue) -> Violations:
 def p07_the_books_balance(found: Findings) -> Violations:
     for difference in found.verification.differences:
         yield str(difference)
+
+
+def p08_one_process_leads(found: Findings) -> Violations:
+    leader = None
+    for intent in found.intents:
+        if intent.what is None:
+            leader = intent.process
+        elif intent.process != leader:
+            yield f"{intent.process} intended {intent.what} while {leader} led"
 
 
 def p09_a_signal_is_taken_once(found: Findings) -> Violations:

@@ -14,7 +14,6 @@ from tests.simulation.clock import told_by
 from tests.simulation.instance import Instance
 from tests.simulation.listening import poll
 from tests.simulation.strategies import STRATEGIES, Alert
-from tests.simulation.upkeep import manage
 from tests.simulation.world import World, a_world
 
 MINUTE = timedelta(minutes=1)
@@ -67,19 +66,20 @@ async def _trade(world: World, instances: Sequence[Instance], ticks: int) -> Non
         world.agenda.after(minute * MINUTE, partial(_tick, world, instances))
     for instance in instances:
         _plan_disconnections(world, instance, ticks)
+        _plan_absences(world, instance, ticks)
     await world.agenda.run_until(world.agenda.now + ticks * MINUTE)
 
 
 async def _tick(world: World, instances: Sequence[Instance]) -> None:
     world.market.tick()
     world.venue.tick()
-    leader = instances[0]
     for strategy in STRATEGIES:
         for alert in strategy.alerts(world.market):
-            _send(world, leader, alert)
-    await leader.do("managing", manage)
+            for instance in instances:
+                _send(world, instance, alert)
     for number, instance in enumerate(instances):
-        if world.market.ticks % 4 == number:
+        await instance.live_on()
+        if world.market.ticks % 4 == 2 * number:
             await instance.do("polling", poll)
 
 
@@ -109,6 +109,14 @@ def _plan_disconnections(world: World, instance: Instance, ticks: int) -> None:
         world.agenda.after((begin + length) * MINUTE, connect)
 
 
+def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
+    generator = world.chance.of("absences", instance.name)
+    for _ in range(generator.randint(0, 2)):
+        begin, length = generator.randint(1, ticks), generator.randint(1, 6)
+        world.agenda.after(begin * MINUTE, instance.go_away)
+        world.agenda.after((begin + length) * MINUTE, instance.come_back)
+
+
 async def _settle(world: World, instances: Sequence[Instance]) -> None:
     """The faults are over: everybody is there again, and asks."""
     world.record.note("world", "calms down")
@@ -120,7 +128,7 @@ async def _settle(world: World, instances: Sequence[Instance]) -> None:
         await world.agenda.run_until(world.agenda.now + MINUTE)
         for instance in instances:
             await instance.do("polling", poll)
-        await instances[0].do("managing", manage)
+            await instance.live_on()
     await world.agenda.run_until(world.agenda.now + CALM_TICKS * MINUTE)
     for instance in instances:
         await instance.do("polling", poll)

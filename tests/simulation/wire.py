@@ -80,8 +80,9 @@ class _Line:
         self.backend = 0
 
     def break_off(self) -> None:
-        self._writer.transport.abort()
         self._far_writer.transport.abort()
+        if self._gate.awake.is_set():  # who is stopped hears of it later
+            self._writer.transport.abort()
 
     async def pass_on(self) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -119,7 +120,7 @@ class _Line:
         self._far_writer.close()
 
     async def _may_pass(self) -> bool:
-        fault = await self._gate.request(may_pause=self._is_idle)
+        fault = await self._gate.request(self._time_out)
         if fault is Fault.CUT:
             self.break_off()
             return False
@@ -129,6 +130,11 @@ class _Line:
             self._after_answer = fault
         return True
 
+    async def _time_out(self) -> None:
+        """The process is about to stop for longer than the server leaves an open transaction idle."""
+        if not self._is_idle:
+            await self._terminate(self.backend)
+
     async def _back(self) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
@@ -137,12 +143,14 @@ class _Line:
                     (self.backend,) = struct.unpack("!i", message[5:9])
                 elif kind == _READY:
                     self._is_idle = message[5:6] == b"I"
+                await self._gate.awake.wait()  # who is stopped hears nothing
                 if self._after_answer is None:
                     self._writer.write(message)
                 elif kind == _READY:
                     self._gate.answered(self._after_answer)
                     self.break_off()
                     break
+        await self._gate.awake.wait()
         self._writer.close()
 
 

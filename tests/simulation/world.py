@@ -23,13 +23,20 @@ from tests.simulation.venue import Venue
 CAPITAL = Decimal(5_000_000)
 
 _TERMINATE = text("SELECT pg_terminate_backend(:pid, 10000)")
+_EXPIRE = text(
+    "UPDATE instance_metadata SET lease_expires_at = clock_timestamp() - interval '1 second'"
+    " WHERE metadata ->> 'name' LIKE :name AND lease_expires_at > clock_timestamp()"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Whatever is in it is as sure as the seed; *database* is reached directly, past every fault."""
+    """Whatever is in it is as sure as the seed.
 
-    seed: int
+    *database* is reached directly, past every fault; *weather* is how many requests of an instance there are
+    from one fault to the next, more or less.
+    """
+
     url: URL
     chance: Chance
     agenda: Agenda
@@ -37,11 +44,17 @@ class World:
     venue: Venue
     record: Record
     database: Database
+    weather: int
 
     async def terminate(self, backend: int) -> None:
         """End a server process, and return once it is gone."""
         async with self.database.pool.autocommit() as connection:
             await connection.execute(_TERMINATE, {"pid": backend})
+
+    async def expire_leases_of(self, name: str) -> None:
+        """The time of the leases of processes of this name is over."""
+        async with self.database.pool.autocommit() as connection:
+            await connection.execute(_EXPIRE, {"name": f"{name}%"})
 
 
 @asynccontextmanager
@@ -54,7 +67,6 @@ async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
         database = Database(pool)
         await _furnish(database, market)
         yield World(
-            seed=seed,
             url=url,
             chance=chance,
             agenda=agenda,
@@ -62,6 +74,7 @@ async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
             venue=venue,
             record=Record(agenda),
             database=database,
+            weather=chance.of("weather").choice((100, 250, 600)),
         )
 
 
