@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: How long a lease outlives its holder's last sign of life.
 TTL = timedelta(minutes=3)
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 3.0
 #: For how long to try again while the database is away, which it is for minutes.
 IMPATIENCE_SECONDS = 0.01
 
@@ -62,7 +63,9 @@ class Instance:
         url = await self._network.enter_async_context(wire.url())
 
         async def life() -> None:
-            settings = DatabaseSettings(application_name=name, pool_size=2)
+            settings = DatabaseSettings(
+                application_name=name, pool_size=2, retry_timeout_seconds=PATIENCE_SECONDS
+            )
             async with DatabaseConnectionPool(settings, url=url) as pool:
                 desk = Desk.of(name, Database(pool), self.exchange, self._world.market, self._world.record)
                 self._pool = pool
@@ -92,8 +95,8 @@ class Instance:
         """What a process does every minute: it renews its lease, asks for one, leads."""
         if self._can_renew:
             self._signs_of_life = self._world.agenda.now
-        elif self._world.agenda.now - self._signs_of_life >= TTL:
-            await self._world.expire_leases_of(self.name)
+        elif self.process is not None and self._world.agenda.now - self._signs_of_life >= TTL:
+            await self._world.expire_lease_of(self.process.name)
         await self.do("competing", compete)
         await self.do("managing", manage)
 
@@ -169,6 +172,7 @@ class Instance:
     def _mourn(self) -> None:
         """Where it was killed, it starts again some time later."""
         if self.process is not None and not self.process.is_running:
+            self._world.agenda.after(TTL, partial(self._world.expire_lease_of, self.process.name))
             self.process = None
             self.feed.disconnect()
             delay = self._world.chance.of("restart", self.name).randint(1, 5)

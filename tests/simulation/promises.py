@@ -37,7 +37,7 @@ _AS_AT_THE_EXCHANGE = {
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """By the audit record, in its order: what a process intended, or that it took the lease (*what* is None)."""
+    """What a process intended, in the audit record's order; where *what* is None, it took the lease."""
 
     process: str
     what: str | None

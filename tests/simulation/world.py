@@ -25,7 +25,7 @@ CAPITAL = Decimal(5_000_000)
 _TERMINATE = text("SELECT pg_terminate_backend(:pid, 10000)")
 _EXPIRE = text(
     "UPDATE instance_metadata SET lease_expires_at = clock_timestamp() - interval '1 second'"
-    " WHERE metadata ->> 'name' LIKE :name AND lease_expires_at > clock_timestamp()"
+    " WHERE metadata ->> 'name' = :name AND lease_expires_at > clock_timestamp()"
 )
 
 
@@ -51,10 +51,10 @@ class World:
         async with self.database.pool.autocommit() as connection:
             await connection.execute(_TERMINATE, {"pid": backend})
 
-    async def expire_leases_of(self, name: str) -> None:
-        """The time of the leases of processes of this name is over."""
+    async def expire_lease_of(self, name: str) -> None:
+        """The time of the lease of the process of this name is over."""
         async with self.database.pool.autocommit() as connection:
-            await connection.execute(_EXPIRE, {"name": f"{name}%"})
+            await connection.execute(_EXPIRE, {"name": name})
 
 
 @asynccontextmanager
