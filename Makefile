@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+SEED ?= 1
 
-.PHONY: help demo test soak coverage lint types migrate revision docs clean
+.PHONY: help demo test soak simulate coverage lint types migrate revision docs clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -22,10 +23,14 @@ demo: $(BIN)/.installed        ## a bot killed three times and none the worse fo
 test: $(BIN)/.installed        ## every test, on real servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers of one position: hours
+soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers of one position, 1,000 simulations: hours
 	GAL_FRIDAY_TEST_FILL_SEQUENCES=100000 GAL_FRIDAY_TEST_WRITERS=64 GAL_FRIDAY_TEST_UPDATES=500 \
 	$(BIN)/python -m pytest -n $(WORKERS) -rP --log-level=INFO \
 	tests/acceptance/test_p03_exactly_once_fills.py tests/acceptance/test_p05_many_writers_of_one_position.py
+	$(BIN)/python -m tests.simulation 0 --count 1000
+
+simulate: $(BIN)/.installed    ## two instances, an exchange and every fault, from a seed: make simulate SEED=42
+	$(BIN)/python -m tests.simulation $(SEED) --trace
 
 coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
