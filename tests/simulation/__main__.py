@@ -1,4 +1,4 @@
-"""Simulations on a server of their own: `python -m tests.simulation SEED… [--count N] [--ticks N] [--trace]`."""
+"""`python -m tests.simulation SEED… [--count N] [--ticks N] [--trace]` simulates on a server of its own."""
 
 import argparse
 import asyncio
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 where every promise held."""
     asked = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    logging.getLogger("gal_friday").setLevel(logging.CRITICAL)  # faults are what this is about
+    for library in ("gal_friday", "alembic", "asyncio"):  # faults are what this is about
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     if asked.trace:
         logging.getLogger("tests.simulation.record").setLevel(logging.DEBUG)
     seeds = [seed + number for seed in asked.seeds for number in range(asked.count)]

@@ -23,6 +23,7 @@ from gal_friday.services import ExecutionHandler, RiskManager
 from gal_friday.services.risk.statements import ALLOWING
 from gal_friday.state.db_state_manager import DatabaseStateManager
 from gal_friday.state.leases import Lease, hold_lease
+from gal_friday.state.recovery import RestoredState
 from tests.simulation.ccxt_errors import BaseError
 from tests.simulation.exchange import Exchange
 from tests.simulation.gateway import Gateway
@@ -47,12 +48,23 @@ class Desk:
     handler: ExecutionHandler
     state: DatabaseStateManager
     risk: RiskManager
+    on_restored: Callable[[RestoredState], Awaitable[None]]
     lease: Lease | None = None
+    may_trade: bool = False
     trades_asked_for: datetime | None = None
     _leading: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @classmethod
-    def of(cls, name: str, database: Database, exchange: Exchange, market: Market, record: Record) -> "Desk":
+    def of(
+        cls,
+        name: str,
+        database: Database,
+        exchange: Exchange,
+        market: Market,
+        record: Record,
+        *,
+        on_restored: Callable[[RestoredState], Awaitable[None]],
+    ) -> "Desk":
         return cls(
             name=name,
             database=database,
@@ -62,6 +74,7 @@ class Desk:
             handler=ExecutionHandler(database, Gateway(exchange), actor=name, answer_timeout_seconds=3_600),
             state=DatabaseStateManager(database, actor=name),
             risk=RiskManager(decided_by=name),
+            on_restored=on_restored,
         )
 
     async def tried(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -73,22 +86,21 @@ class Desk:
             if isinstance(error, LeaseLost) and self.lease is not None:
                 await self.step_down()
 
-    async def compete(self) -> bool:
-        """Take the lease where it is free; whether it is newly ours."""
+    async def compete(self) -> None:
+        """Take the lease where it is free."""
         if self.lease is not None:
-            return False
+            return
         try:
             self.lease = await self._leading.enter_async_context(
                 hold_lease(self.database, ttl_seconds=_TTL_SECONDS, metadata={"name": self.name})
             )
         except LeaseHeld:
-            return False
+            return
         self.record.note(self.name, "leads", self.lease.epoch)
-        return True
 
     async def step_down(self) -> None:
         """Somebody else leads."""
-        self.lease = None
+        self.lease, self.may_trade = None, False
         self.record.note(self.name, "steps down")
         await self._leading.aclose()
 
@@ -104,7 +116,7 @@ async def take(desk: Desk, alert: Alert) -> None:
 
     Everybody hears it. Who does not lead the account leaves it alone, but for the one who does not know that.
     """
-    if desk.lease is None and alert.tick % 16:
+    if not desk.may_trade and alert.tick % 16:
         return
 
     async def claim(uow: UnitOfWork) -> RiskDecision | None:

@@ -15,6 +15,7 @@ from gal_friday.dal.models import (
     Signal,
     UnmatchedFill,
 )
+from gal_friday.state.recovery import RestoredState
 from gal_friday.state.verification import verify
 from tests.simulation import promises
 from tests.simulation.promises import Findings, Intent
@@ -58,6 +59,18 @@ async def _intents(session: AsyncSession) -> Sequence[Intent]:
         elif entry.table_name == "orders" and after.get("status") == "PENDING_CANCEL":
             found.append(Intent(process, f"cancel of {entry.row_key}"))
     return found
+
+
+async def check_restored(world: World, state: RestoredState) -> None:
+    """P02, at the moment a process has recovered."""
+    async with world.database.transaction(read_only=True, snapshot=True) as uow:
+        fills = (await uow.session.scalars(select(Fill))).all()
+        history = (await uow.session.scalars(select(OrderHistory).order_by(OrderHistory.id))).all()
+        orders = (await uow.session.scalars(select(Order))).all()
+    for violation in promises.p02_a_restart_restores_everything(
+        state, orders=orders, fills=fills, history=history, venue=world.venue, record=world.record
+    ):
+        world.record.violated("P02", violation)
 
 
 async def check(world: World) -> None:

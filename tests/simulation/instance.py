@@ -11,12 +11,14 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
 from tests.simulation.bot import Desk
 from tests.simulation.ccxt_shapes import Shape
+from tests.simulation.checking import check_restored
 from tests.simulation.exchange import Exchange
 from tests.simulation.feed import Feed
 from tests.simulation.gate import Fault, Gate
 from tests.simulation.listening import hear
 from tests.simulation.process import Process
-from tests.simulation.upkeep import compete, manage
+from tests.simulation.recovering import come_to_lead
+from tests.simulation.upkeep import manage
 from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
@@ -67,14 +69,21 @@ class Instance:
                 application_name=name, pool_size=2, retry_timeout_seconds=PATIENCE_SECONDS
             )
             async with DatabaseConnectionPool(settings, url=url) as pool:
-                desk = Desk.of(name, Database(pool), self.exchange, self._world.market, self._world.record)
+                desk = Desk.of(
+                    name,
+                    Database(pool),
+                    self.exchange,
+                    self._world.market,
+                    self._world.record,
+                    on_restored=partial(check_restored, self._world),
+                )
                 self._pool = pool
                 await process.live(desk)
 
         self._world.record.note(name, "starts")
         await self._held(process.start(life))
         self.listen()
-        await self.do("competing", compete)
+        await self.do("competing", come_to_lead)
 
     def listen(self) -> None:
         """Connect to the exchange's stream."""
@@ -97,7 +106,7 @@ class Instance:
             self._signs_of_life = self._world.agenda.now
         elif self.process is not None and self._world.agenda.now - self._signs_of_life >= TTL:
             await self._world.expire_lease_of(self.process.name)
-        await self.do("competing", compete)
+        await self.do("competing", come_to_lead)
         await self.do("managing", manage)
 
     @property

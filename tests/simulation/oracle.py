@@ -57,11 +57,15 @@ def net_positions(fills: Iterable[VenueFill]) -> Mapping[str, Decimal]:
     return net
 
 
-def booked(fills: Iterable[VenueFill], whose: Callable[[VenueFill], Hashable]) -> Decimal:
-    """What *fills*, in this order, made less fees, each account as *whose* tells them apart."""
+def booked(fills: Iterable[VenueFill], whose: Callable[[VenueFill], Hashable]) -> Mapping[Hashable, Account]:
+    """The accounts *fills* lead to, in this order; *whose* tells them apart."""
     accounts: dict[Hashable, Account] = defaultdict(Account)
     for fill in fills:
         accounts[whose(fill)].book(fill)
-    gain = sum((account.realized - account.fees for account in accounts.values()), Fraction(0))
+    return accounts
+
+
+def in_decimals(amount: Fraction) -> Decimal:
+    """*amount* to 50 digits."""
     with localcontext(prec=50):
-        return Decimal(gain.numerator) / gain.denominator
+        return Decimal(amount.numerator) / amount.denominator

@@ -1,10 +1,11 @@
 """Every promise, checked after a run against the exchange's truth and what the instances had been told."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from gal_friday.dal.models import (
     WORKING_ORDER_STATUSES,
@@ -19,8 +20,9 @@ from gal_friday.dal.models import (
     UnmatchedFill,
 )
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
+from gal_friday.state.recovery import RestoredState
 from gal_friday.state.verification import Verification
-from tests.simulation.oracle import booked, net_positions
+from tests.simulation.oracle import Account, booked, in_decimals, net_positions
 from tests.simulation.record import Record
 from tests.simulation.venue import Venue
 
@@ -79,6 +81,38 @@ def p01_what_was_acknowledged_is_there(found: Findings, record: Record) -> Viola
             yield f"order {name} is gone"
         elif status is not order.status and not _leads_to(status, order.status):
             yield f"order {name} was {status}, and is {order.status}"
+
+
+def p02_a_restart_restores_everything(
+    state: RestoredState,
+    *,
+    orders: Sequence[Order],
+    fills: Sequence[Fill],
+    history: Sequence[OrderHistory],
+    venue: Venue,
+    record: Record,
+) -> Violations:
+    """*orders*, *fills* and *history* are all that is stored at that moment."""
+    last = {line.order_id: line.to_status for line in history}
+    working = {id_: status for id_, status in last.items() if status in WORKING_ORDER_STATUSES}
+    if {order.id: order.status for order in state.orders} != working:
+        yield f"{len(state.orders)} working orders are restored, by the history there are {len(working)}"
+    held = {
+        (position.strategy_id, position.trading_pair): (_signed(position), position.cost)
+        for position in state.positions
+    }
+    for whose, account in _accounts(orders, fills, venue).items():
+        quantity, cost = held.pop(whose, (Decimal(0), Decimal(0)))  # type: ignore[call-overload]
+        true_cost = abs(in_decimals(account.cost))
+        if quantity != in_decimals(account.quantity) or abs(cost - true_cost) > TOLERANCE:
+            yield f"{whose} holds {quantity} for {cost}, by its fills {account.quantity} for {true_cost}"
+    if held:
+        yield f"positions without fills are restored: {held}"
+    steps = state.portfolio_states["USD"].state.get("steps", 0)
+    if steps < record.acknowledged.steps:
+        yield f"{steps} steps are restored of {record.acknowledged.steps}"
+    if len(state.risk_limits) != 1:
+        yield f"{len(state.risk_limits)} risk limits are restored"
 
 
 def p03_each_fill_of_the_exchange_counts_once(found: Findings, venue: Venue) -> Violations:
@@ -192,12 +226,8 @@ def _equity(found: Findings, venue: Venue) -> Violations:
     cash = venue.balances["USD"]
     if found.closed_equity - tied_up != cash:
         yield f"equity {found.closed_equity} less {tied_up} in positions is not the cash {cash} there"
-    applied = [fill.fill_id for fill in sorted(found.fills, key=_when_applied)]
-    strategy_of = {order.exchange_order_id: order.strategy_id for order in found.orders}
-    result = booked(
-        sorted((fill for fill in venue.fills if fill.id in applied), key=lambda fill: applied.index(fill.id)),
-        lambda fill: (strategy_of.get(fill.order.id), fill.order.symbol),
-    )
+    accounts = _accounts(found.orders, found.fills, venue).values()
+    result = in_decimals(sum((account.realized - account.fees for account in accounts), Fraction(0)))
     expected = venue.deposit + result
     if abs(found.closed_equity - expected) > TOLERANCE:
         yield f"equity is {found.closed_equity}, by the exchange's fills {expected}"
@@ -213,6 +243,16 @@ def _leads_to(before: OrderStatus, after: OrderStatus) -> bool:
 
 def _signed(position: Position) -> Decimal:
     return position.quantity if position.side is PositionSide.LONG else -position.quantity
+
+
+def _accounts(orders: Sequence[Order], fills: Sequence[Fill], venue: Venue) -> Mapping[Hashable, Account]:
+    """What the exchange's fills, as far as they are stored, lead to, by strategy and pair."""
+    truth = {fill.id: fill for fill in venue.fills}
+    strategy_of = {order.exchange_order_id: order.strategy_id for order in orders}
+    return booked(
+        (truth[fill.fill_id] for fill in sorted(fills, key=_when_applied)),
+        lambda fill: (strategy_of.get(fill.order.id), fill.order.symbol),
+    )
 
 
 def _when_applied(fill: Fill) -> tuple[datetime, int]:

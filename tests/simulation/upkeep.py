@@ -15,7 +15,6 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.state.state_transaction import StateTransaction
 from tests.simulation.bot import Desk, cancel, execute, held, submit
-from tests.simulation.listening import poll
 from tests.simulation.strategies import GUARDED, MAKER
 from tests.simulation.translation import VENUE
 
@@ -23,16 +22,10 @@ from tests.simulation.translation import VENUE
 PATIENCE = timedelta(minutes=5)
 
 
-async def compete(desk: Desk) -> None:
-    """Lead the account where nobody does, knowing all that happened before."""
-    if await desk.compete():
-        await poll(desk)
-
-
 async def manage(desk: Desk) -> None:
     """What is due without an alert: signals left behind, old quotes, positions without a stop."""
     await desk.tried("counting", partial(_count_step, desk))
-    if desk.lease is None:
+    if not desk.may_trade:
         return
     async with desk.database.transaction(read_only=True) as uow:
         left = await uow.signals.find_by_status(SignalStatus.APPROVED)
