@@ -102,6 +102,10 @@ class Desk:
         """Somebody else leads."""
         self.lease, self.may_trade = None, False
         self.record.note(self.name, "steps down")
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Let go of the lease."""
         await self._leading.aclose()
 
 

@@ -78,7 +78,11 @@ class Instance:
                     on_restored=partial(check_restored, self._world),
                 )
                 self._pool = pool
-                await process.live(desk)
+                try:
+                    await process.live(desk)
+                finally:
+                    self._set_patience(IMPATIENCE_SECONDS)  # nobody hears what it still tries
+                    await desk.leave()
 
         self._world.record.note(name, "starts")
         await self._held(process.start(life))
