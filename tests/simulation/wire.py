@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import URL
@@ -13,7 +13,7 @@ from tests.simulation.gate import Fault, Gate
 _STARTUP, _CANCEL, _SSL, _GSS = 196_608, 80_877_102, 80_877_103, 80_877_104
 _ENDS_OF_REQUESTS = b"QS"  # simple query, Sync
 _TO_BE_SENT = _ENDS_OF_REQUESTS + b"HXp"  # and Flush, Terminate, a password
-_TERMINATE, _READY, _KEY = b"X", b"Z", b"K"
+_READY, _KEY = b"Z", b"K"
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -105,18 +105,16 @@ class _Line:
                 return
 
     async def _there(self) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError):
             request = b""  # sent as a whole: half of one would be executed, and not committed
-            while True:
-                kind, message = await _message(self._reader)
-                request += message
-                if kind in _ENDS_OF_REQUESTS and not await self._may_pass():
-                    break
-                if kind in _TO_BE_SENT:
-                    self._far_writer.write(request)
-                    request = b""
-                if kind == _TERMINATE:
-                    break
+            async for messages in _messages(self._reader):
+                for kind, message in messages:
+                    request += message
+                    if kind in _ENDS_OF_REQUESTS and not await self._may_pass():
+                        return
+                    if kind in _TO_BE_SENT:
+                        self._far_writer.write(request)
+                        request = b""
         self._far_writer.close()
 
     async def _may_pass(self) -> bool:
@@ -136,17 +134,17 @@ class _Line:
             await self._terminate(self.backend)
 
     async def _back(self) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                kind, message = await _message(self._far_reader)
-                if kind == _KEY:
-                    (self.backend,) = struct.unpack("!i", message[5:9])
-                elif kind == _READY:
-                    self._is_idle = message[5:6] == b"I"
+        with contextlib.suppress(ConnectionError):
+            async for messages in _messages(self._far_reader):
                 await self._gate.awake.wait()  # who is stopped hears nothing
+                for kind, message in messages:
+                    if kind == _KEY:
+                        (self.backend,) = struct.unpack("!i", message[5:9])
+                    elif kind == _READY:
+                        self._is_idle = message[5:6] == b"I"
                 if self._after_answer is None:
-                    self._writer.write(message)
-                elif kind == _READY:
+                    self._writer.write(b"".join(message for _, message in messages))
+                elif messages[-1][0] == _READY:
                     self._gate.answered(self._after_answer)
                     self.break_off()
                     break
@@ -154,7 +152,19 @@ class _Line:
         self._writer.close()
 
 
-async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    head = await reader.readexactly(5)
-    (length,) = struct.unpack("!i", head[1:])
-    return head[:1], head + await reader.readexactly(length - 4)
+async def _messages(reader: asyncio.StreamReader) -> AsyncIterator[Sequence[tuple[bytes, bytes]]]:
+    """What comes, in whole messages with their types, as many at once as there are."""
+    rest = b""
+    while data := await reader.read(65_536):
+        rest += data
+        found, start = [], 0
+        while len(rest) - start >= 5:
+            (length,) = struct.unpack_from("!i", rest, start + 1)
+            end = start + 1 + length
+            if len(rest) < end:
+                break
+            found.append((rest[start : start + 1], rest[start:end]))
+            start = end
+        rest = rest[start:]
+        if found:
+            yield found
