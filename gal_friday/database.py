@@ -16,7 +16,8 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from gal_friday.config import DatabaseSettings, Settings
-from gal_friday.dal.connection_pool import DatabaseConnectionPool, make_engine
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.engine import make_engine
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, ReportSource
 from gal_friday.dal.pooled_execution import PooledExecution

@@ -18,20 +18,18 @@ from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
-    create_async_engine,
 )
 
 from gal_friday.config import DatabaseSettings, shown
-from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
+from gal_friday.dal.connect_arguments import server_parameters
+from gal_friday.dal.engine import make_engine
 from gal_friday.dal.error_translation import (
-    install_error_translation,
     refuse_void_transaction,
     translate_orm_errors,
 )
 from gal_friday.dal.marked_commits import (
     MARKER_SETTING,
     CommitMessage,
-    MarkingConnection,
     check_answerable,
     settle,
     to_be_marked,
@@ -365,25 +363,6 @@ class DatabaseConnectionPool:
 def _of_ours(session: AsyncSession) -> UnitOfWorkSession:
     assert isinstance(session.sync_session, UnitOfWorkSession)
     return session.sync_session
-
-
-def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:
-    """An engine that connects, waits and fails as *settings* say; nothing is opened before its first use."""
-    url, arguments = connect_arguments(settings, url)
-    engine = create_async_engine(
-        url,
-        connect_args={**arguments, "connection_class": MarkingConnection},
-        poolclass=MeasuredPool,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_timeout=settings.acquire_timeout_seconds,
-        pool_recycle=settings.recycle_seconds,
-        pool_use_lifo=True,  # connections beyond the usual load grow old and are replaced only when needed
-        json_serializer=dumps,
-        hide_parameters=True,  # in SQLAlchemy's own log
-    )
-    install_error_translation(engine)
-    return engine
 
 
 async def _ask_for_health(engine: AsyncEngine) -> tuple[str, bool]:
