@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+SEED ?= 1
 
-.PHONY: help demo test soak coverage lint types migrate revision docs clean
+.PHONY: help demo test soak simulate coverage lint types migrate revision docs clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -22,12 +23,16 @@ demo: $(BIN)/.installed        ## a bot killed three times and none the worse fo
 test: $(BIN)/.installed        ## every test, on real servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers of one position, 1,000 kills: hours
+soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers, 1,000 simulations, 1,000 kills: hours
 	GAL_FRIDAY_TEST_FILL_SEQUENCES=100000 GAL_FRIDAY_TEST_WRITERS=64 GAL_FRIDAY_TEST_UPDATES=500 \
 	GAL_FRIDAY_TEST_JOURNAL_KILLS=1000 \
 	$(BIN)/python -m pytest -n $(WORKERS) -rP --log-level=INFO \
 	tests/acceptance/test_p03_exactly_once_fills.py tests/acceptance/test_p05_many_writers_of_one_position.py \
 	tests/unit/test_durable_log.py
+	$(BIN)/python -m tests.simulation 0 --count 1000
+
+simulate: $(BIN)/.installed    ## two instances, an exchange and every fault, from a seed: make simulate SEED=42
+	$(BIN)/python -m tests.simulation $(SEED) --trace
 
 coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
@@ -46,7 +51,7 @@ migrate: $(BIN)/.installed     ## bring the configured database (or the embedded
 revision: $(BIN)/.installed    ## a new revision from the models: make revision m="what changes"
 	$(BIN)/gal-friday db revision -m "$(m)"
 
-docs: $(BIN)/.installed        ## docs/schema.md and .env.example from the code
+docs: $(BIN)/.installed        ## docs/schema.md, docs/retries.md and .env.example from the code
 	$(BIN)/python docs/generate.py
 
 clean:          ## remove what the other targets made

@@ -1,4 +1,4 @@
-"""Writes the pages that follow from the code: docs/schema.md and .env.example."""
+"""Writes the pages that follow from the code: docs/schema.md, docs/retries.md and .env.example."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ from sqlalchemy.schema import CreateIndex
 
 from gal_friday.config import ENV_PREFIX, Settings
 from gal_friday.dal.models import Base
+from gal_friday.dal.retry_policy import RETRIED, Work
 
 ROOT = Path(__file__).parent.parent
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
@@ -65,6 +66,28 @@ def _indexes(table: Table) -> Iterator[str]:
         yield f"- `{statement.strip()}`"
 
 
+def retries_page() -> str:
+    kinds = "\n".join(f"- `{work.name}`: {work.value}" for work in Work)
+    header = "| error | what it says | " + " | ".join(f"`{work.name}`" for work in Work) + " |"
+    rows = "\n".join(
+        f"| {error.__name__} | {(error.__doc__ or '').partition(chr(10))[0]} | "
+        + " | ".join("again" if work in retried else "" for work in Work)
+        + " |"
+        for error, retried in RETRIED.items()
+        if retried
+    )
+    never = ", ".join(error.__name__ for error, retried in RETRIED.items() if not retried)
+    return (
+        "# What is tried again\n\n"
+        "Generated from `gal_friday/dal/retry_policy.py` by `make docs`; do not edit.\n\n"
+        "Between two tries lies a random time that grows from one to the next. They end with the last error\n"
+        "after `GAL_FRIDAY_DATABASE__RETRY_TIMEOUT_SECONDS` (those of a migration after\n"
+        "`GAL_FRIDAY_DATABASE__MIGRATION_WAIT_SECONDS`); a unit of work or a save gets 20 at most.\n\n"
+        f"{kinds}\n\n{header}\n|{'---|' * (len(Work) + 2)}\n{rows}\n\n"
+        f"Reported at once, whatever was being done: {never}.\n"
+    )
+
+
 def environment_page() -> str:
     lines = [
         "# Every setting of gal_friday with its default. Copy to .env and uncomment what you change.",
@@ -90,4 +113,5 @@ def environment_page() -> str:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "schema.md").write_text(schema_page(), encoding="utf-8")
+    (ROOT / "docs" / "retries.md").write_text(retries_page(), encoding="utf-8")
     (ROOT / ".env.example").write_text(environment_page(), encoding="utf-8")

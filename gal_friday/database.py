@@ -11,12 +11,14 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from gal_friday.config import DatabaseSettings, Settings
-from gal_friday.dal.connection_pool import DatabaseConnectionPool, make_engine
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.engine import make_engine
 from gal_friday.dal.fact_journal import FactJournal
 from gal_friday.dal.journal_slots import directory_name
 from gal_friday.dal.migrations.migration_manager import MigrationManager
@@ -76,6 +78,13 @@ class Database(Repositories):
         """
         return await self.pool.retrying(work, actor=actor, attempts=attempts)
 
+    async def was_committed(self, marker: UUID) -> bool:
+        """Whether the transaction of a CommitUnknown was committed; where not, it never will be.
+
+        See `DatabaseConnectionPool.was_committed`.
+        """
+        return await self.pool.was_committed(marker)
+
 
 class _OwnTransaction:
     """A repository whose every call is a transaction of its own."""
@@ -123,6 +132,7 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         pool = await stack.enter_async_context(DatabaseConnectionPool(settings.database, url=url))
         async with pool.transaction(actor="open_database") as uow:
             await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
+            await uow.commit_markers.prune()
         journal = await open_journal(settings, pool)
         stack.push_async_callback(journal.close)
         await journal.drain_or_wait()

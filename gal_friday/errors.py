@@ -5,6 +5,7 @@ the facts are attributes too (`error.facts["constraint"]`). No fact is ever a se
 """
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 
 class PersistenceError(Exception):
@@ -146,7 +147,18 @@ class ConnectionLost(DatabaseUnavailable):
 
 
 class CommitUnknown(DatabaseUnavailable):
-    """The connection broke before the answer to COMMIT; the transaction may or may not be stored."""
+    """The answer to COMMIT was lost, and no server could be asked; the transaction may or may not be stored.
+
+    Once a server answers again, `Database.was_committed(error.marker)` tells which.
+    """
+
+    hint = "once the server is back ask Database.was_committed(error.marker) before doing it again"
+
+    @property
+    def marker(self) -> UUID | None:
+        """What the transaction is known by; None where it could not be marked."""
+        marker = self.facts.get("marker")
+        return marker if isinstance(marker, UUID) else None
 
 
 class ConnectionRejected(DatabaseUnavailable):
@@ -177,6 +189,12 @@ class PermissionDenied(PersistenceError):
 
 class DatabaseError(PersistenceError):
     """The database refused a statement."""
+
+
+class ReadOnly(DatabaseError):
+    """This transaction, or the server as a whole, takes no changes."""
+
+    hint = "connect to the primary; a standby takes changes once it has been promoted"
 
 
 # --- the log on disk ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gal_friday.config import DatabaseSettings
-from gal_friday.dal.connection_pool import make_engine
+from gal_friday.dal.engine import make_engine
 
 
 def engine_for(url: str, **settings: Any) -> AsyncEngine:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 from types import TracebackType
 from typing import Self
 
@@ -60,22 +61,42 @@ class Relay:
         sink.close()
 
 
-class AnswerEater:
-    """A relay that breaks connections: at each *question* that *every* divides, once the server answered it.
+class Fate(Enum):
+    """What becomes of a question whose asker loses the connection."""
 
-    Where commits do not arrive, the server never hears of it.
+    ANSWERED = "the server answers it, and is not heard"
+    LOST = "the server never hears of it"
+    UNANSWERED = "the server hears of it, and has not answered yet"
+    LATE = "the server hears of it once it is delivered"
+
+
+class AnswerEater:
+    """A relay that breaks connections: at each *question* that *every* divides, *at_most* so many.
+
+    Of the question becomes what its *fate* says. Where it *closes*, nobody gets through any more after the
+    first.
     """
 
     def __init__(
-        self, target: URL, *, every: int = 1, question: bytes = b"COMMIT", commits_arrive: bool = True
+        self,
+        target: URL,
+        *,
+        every: int = 1,
+        question: bytes = b"COMMIT;",
+        fate: Fate = Fate.ANSWERED,
+        at_most: int | None = None,
+        closes: bool = False,
     ) -> None:
         self._target = target
         self._question = question
         self._every = every
-        self._commits_arrive = commits_arrive
-        self.is_hungry = True
+        self._fate = fate
         self._asked = 0
+        self._at_most = at_most
+        self._closes = closes
         self._is_closed = False
+        self._before_connection: Callable[[], Awaitable[None]] | None = None
+        self._deliver = asyncio.Event()
         self.eaten = 0
 
     @asynccontextmanager
@@ -84,44 +105,75 @@ class AnswerEater:
         async with server:
             yield self._target.set(port=server.sockets[0].getsockname()[1])
 
-    def close(self) -> None:
-        """From now on nobody gets through any more."""
-        self._is_closed = True
+    @asynccontextmanager
+    async def before_next_connection(self, work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        """A block in which *work* is done when someone connects, before he gets through, once."""
+        self._before_connection = work
+        yield
+        assert self._before_connection is None, "nobody connected"
+
+    def deliver(self) -> None:
+        """Let the late ones arrive."""
+        self._deliver.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_closed:
             writer.transport.abort()
             return
+        before, self._before_connection = self._before_connection, None
+        if before is not None:
+            await before()
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         is_eating = asyncio.Event()
-
-        async def there() -> None:
-            while data := await reader.read(65_536):
-                if self._question in data and self.is_hungry:
-                    self._asked += 1
-                    if self._asked % self._every == 0:
-                        is_eating.set()
-                        if not self._commits_arrive:
-                            self.eaten += 1
-                            writer.transport.abort()
-                            break
-                far_writer.write(data)
-                await far_writer.drain()
-            far_writer.close()
-
-        async def back() -> None:
-            while data := await far_reader.read(65_536):
-                if is_eating.is_set():
-                    self.eaten += 1
-                    writer.transport.abort()
-                    break
-                writer.write(data)
-                await writer.drain()
-            writer.close()
-
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(there(), back())
+            await asyncio.gather(
+                self._there(reader, far_writer, writer, is_eating),
+                self._back(far_reader, writer, is_eating),
+            )
+
+    async def _there(
+        self,
+        reader: asyncio.StreamReader,
+        far_writer: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter,
+        is_eating: asyncio.Event,
+    ) -> None:
+        while data := await reader.read(65_536):
+            if self._is_to_be_eaten(data):
+                is_eating.set()
+                if self._fate is not Fate.ANSWERED:
+                    self._eat(writer)
+                if self._fate is Fate.LOST:
+                    break
+                if self._fate is Fate.LATE:
+                    await self._deliver.wait()
+            far_writer.write(data)
+            await far_writer.drain()
+        far_writer.close()
+
+    async def _back(
+        self, far_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_eating: asyncio.Event
+    ) -> None:
+        while data := await far_reader.read(65_536):
+            if is_eating.is_set():
+                if self._fate is Fate.ANSWERED:
+                    self._eat(writer)
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    def _is_to_be_eaten(self, data: bytes) -> bool:
+        if self._question not in data or self.eaten == self._at_most:
+            return False
+        self._asked += 1
+        return self._asked % self._every == 0
+
+    def _eat(self, writer: asyncio.StreamWriter) -> None:
+        self.eaten += 1
+        self._is_closed = self._closes
+        writer.transport.abort()
 
 
 class Gate:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
+from uuid import UUID
 from weakref import WeakSet
 
 from sqlalchemy import text
@@ -17,19 +18,27 @@ from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
-    create_async_engine,
 )
 
 from gal_friday.config import DatabaseSettings, shown
-from gal_friday.dal.connect_arguments import connect_arguments, server_parameters
+from gal_friday.dal.connect_arguments import server_parameters
+from gal_friday.dal.engine import make_engine
 from gal_friday.dal.error_translation import (
-    install_error_translation,
     refuse_void_transaction,
     translate_orm_errors,
 )
+from gal_friday.dal.marked_commits import (
+    MARKER_SETTING,
+    CommitMessage,
+    check_answerable,
+    settle,
+    to_be_marked,
+)
 from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
 from gal_friday.dal.models.enums import ReportSource
+from gal_friday.dal.models.models_base import new_id
 from gal_friday.dal.models.types import dumps
+from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.retrying import retry
 from gal_friday.dal.session import UnitOfWorkSession
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -40,8 +49,6 @@ from gal_friday.errors import (
     ConnectionLost,
     DatabaseUnavailable,
     PersistenceError,
-    StaleWrite,
-    TransactionConflict,
 )
 
 HEALTH_QUERY = text("SELECT current_setting('server_version'), pg_is_in_recovery()")
@@ -120,7 +127,7 @@ class DatabaseConnectionPool:
                 return
             engine = make_engine(self._settings, self._url)
             try:
-                await self.retry(lambda: _ask_for_health(engine), on=(DatabaseUnavailable,))
+                await self.retry(lambda: _ask_for_health(engine), work=Work.BEGIN)
             except BaseException:
                 await engine.dispose()
                 raise
@@ -168,9 +175,14 @@ class DatabaseConnectionPool:
         *actor* is who acts (default: the login role) and *source* how what is stored became known, on record
         for as long as the transaction lasts; with *read_only* the server refuses writes; with *snapshot* all
         statements see what was committed when it began, and changing a row that was changed since raises
-        TransactionConflict. Raises what `begin` does, what the block raises, what the database
-        says of the last changes, and CommitUnknown when the connection breaks before COMMIT is answered.
+        TransactionConflict.
+
+        Where the connection breaks before COMMIT is answered, the server is asked on another one, for at most
+        `retry_timeout_seconds`: a commit that was carried out ends the block cleanly, after ConnectionLost
+        nothing was stored nor will be, and CommitUnknown says that no server answered. Raises besides what
+        `begin` does, what the block raises, and what the database says of the last changes.
         """
+        marker = new_id()
         settings = {
             "gal_friday.application": self._settings.application_name,
             "gal_friday.source": ReportSource(source).value,
@@ -181,16 +193,53 @@ class DatabaseConnectionPool:
             settings["gal_friday.lease"] = dumps(self.leases)
         if read_only:
             settings["transaction_read_only"] = "on"
+        else:
+            settings[MARKER_SETTING] = str(marker)
         async with self.session(settings, snapshot=snapshot) as session:
             uow = UnitOfWork(session)
             yield uow
             await uow.flush()
+            with translate_orm_errors():
+                connection = await session.connection()
+            refuse_void_transaction(connection)
+            commit = None if read_only else to_be_marked(connection, marker)
             try:
                 with translate_orm_errors():
-                    refuse_void_transaction(await session.connection())
                     await session.commit()
             except ConnectionLost as error:
-                raise CommitUnknown(error.explanation, **error.facts) from error
+                if commit is not None:  # else there was nothing to be stored
+                    await self._settle(commit, error)
+                    _of_ours(session).let_go_of_deleted()
+
+    async def _settle(self, commit: CommitMessage, loss: ConnectionLost) -> None:
+        """Return where the commit whose answer was lost had been carried out, and else say what is known."""
+        if not commit.was_sent:
+            raise CommitUnknown("it was not marked", **loss.facts) from loss
+        log.warning("asking what became of a commit", extra={"marker": str(commit.marker)})
+        if not await self.was_committed(commit.marker):
+            raise ConnectionLost("before COMMIT was carried out; nothing was stored", **loss.facts) from loss
+
+    async def was_committed(self, marker: UUID) -> bool:
+        """Whether the transaction with this *marker* was committed; where not, it never will be any more.
+
+        For the marker of a CommitUnknown, within a day. Waits while the transaction is being committed.
+        Raises CommitUnknown when nothing could be learned for `retry_timeout_seconds`, and InvalidValue for
+        what is no marker or too old to be asked for.
+        """
+        check_answerable(marker)
+        budget = self._settings.retry_timeout_seconds
+
+        async def ask() -> bool:
+            async with self.autocommit() as connection:
+                return await settle(connection, marker)
+
+        try:
+            async with asyncio.timeout(budget):
+                return await self.retry(ask, work=Work.SETTLEMENT)
+        except TimeoutError as error:
+            raise CommitUnknown(f"no answer in {budget:g} s", marker=marker) from error
+        except PersistenceError as error:
+            raise CommitUnknown(str(error), marker=marker) from error
 
     async def retrying(
         self,
@@ -210,23 +259,21 @@ class DatabaseConnectionPool:
             async with self.transaction(actor=actor) as uow:
                 return await work(uow)
 
-        return await self.retry(
-            attempt, on=(StaleWrite, TransactionConflict, ConnectionLost), attempts=attempts
-        )
+        return await self.retry(attempt, work=Work.UNIT_OF_WORK, attempts=attempts)
 
     async def retry(
         self,
-        work: Callable[[], Awaitable[T]],
+        attempt: Callable[[], Awaitable[T]],
         *,
-        on: tuple[type[PersistenceError], ...],
+        work: Work,
         attempts: int | None = None,
     ) -> T:
-        """What *work* returns, tried again after errors of the kinds *on*, with backoff.
+        """What *attempt* returns, tried again as `retry_policy` says of this kind of *work*, with backoff.
 
         At most *attempts* tries within `retry_timeout_seconds`; then the last error is raised.
         """
         return await retry(
-            work, on=on, timeout_seconds=self._settings.retry_timeout_seconds, attempts=attempts
+            attempt, work=work, timeout_seconds=self._settings.retry_timeout_seconds, attempts=attempts
         )
 
     @asynccontextmanager
@@ -243,9 +290,7 @@ class DatabaseConnectionPool:
             try:
                 yield session
             except BaseException:
-                new_again = session.sync_session
-                assert isinstance(new_again, UnitOfWorkSession)
-                new_again.give_back_new()
+                _of_ours(session).give_back_new()
                 raise
             finally:
                 for watcher in list(self.watchers):
@@ -286,7 +331,7 @@ class DatabaseConnectionPool:
                 await session.rollback()  # gives the broken connection back, to be replaced
                 raise
 
-        await self.retry(attempt, on=(DatabaseUnavailable,))
+        await self.retry(attempt, work=Work.BEGIN)
 
     async def health_check(self, *, timeout_seconds: float = 5.0) -> HealthReport:
         """Ask the server something simple; a database that does not answer is reported, not raised."""
@@ -296,7 +341,7 @@ class DatabaseConnectionPool:
                 # A second time after ConnectionLost: the server may be back and only the connection stale.
                 version, in_recovery = await retry(
                     lambda: _ask_for_health(self.engine),
-                    on=(ConnectionLost,),
+                    work=Work.READ,
                     timeout_seconds=timeout_seconds,
                     attempts=2,
                 )
@@ -315,23 +360,9 @@ class DatabaseConnectionPool:
         return pool.stats()
 
 
-def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:
-    """An engine that connects, waits and fails as *settings* say; nothing is opened before its first use."""
-    url, arguments = connect_arguments(settings, url)
-    engine = create_async_engine(
-        url,
-        connect_args=arguments,
-        poolclass=MeasuredPool,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_timeout=settings.acquire_timeout_seconds,
-        pool_recycle=settings.recycle_seconds,
-        pool_use_lifo=True,  # connections beyond the usual load grow old and are replaced only when needed
-        json_serializer=dumps,
-        hide_parameters=True,  # in SQLAlchemy's own log
-    )
-    install_error_translation(engine)
-    return engine
+def _of_ours(session: AsyncSession) -> UnitOfWorkSession:
+    assert isinstance(session.sync_session, UnitOfWorkSession)
+    return session.sync_session
 
 
 async def _ask_for_health(engine: AsyncEngine) -> tuple[str, bool]:

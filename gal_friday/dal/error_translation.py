@@ -36,6 +36,7 @@ from gal_friday.errors import (
     LockTimeout,
     PermissionDenied,
     PersistenceError,
+    ReadOnly,
     StaleWrite,
     StatementTimeout,
     TooManyConnections,
@@ -48,6 +49,7 @@ ERRORS_BY_SQLSTATE: dict[str, type[PersistenceError]] = {
     "23001": InvalidReference,
     "23503": InvalidReference,
     "23505": AlreadyExists,
+    "25006": ReadOnly,
     "25P03": ConnectionLost,  # idle in transaction for too long
     "40001": TransactionConflict,
     "40P01": TransactionConflict,

@@ -15,7 +15,6 @@ from gal_friday.dal.refused_facts import RefusedFacts
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import (
     AlreadyExists,
-    CommitUnknown,
     DatabaseError,
     DatabaseUnavailable,
     DiskFull,
@@ -23,6 +22,7 @@ from gal_friday.errors import (
     PermissionDenied,
     PersistenceError,
     PoolTimeout,
+    ReadOnly,
     StaleWrite,
     StatementTimeout,
     TransactionConflict,
@@ -34,7 +34,7 @@ T = TypeVar("T")
 #: The database could not take a fact, and says nothing of the fact itself: it will take it another time.
 AWAY = (
     *(DatabaseUnavailable, PoolTimeout, StatementTimeout, LockTimeout, TransactionConflict, StaleWrite),
-    *(DiskFull, PermissionDenied),
+    *(DiskFull, PermissionDenied, ReadOnly),
 )
 # Of errors without a name of their own: wrong state, no resources, intervention, system, internal.
 _AWAY_SQLSTATES = frozenset({"25", "53", "55", "57", "58", "XX", "F0"})
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 def is_away(error: BaseException) -> bool:
     """Whether *error* says that the database could not take a fact now, and nothing of the fact."""
-    if isinstance(error, DatabaseError):
+    if type(error) is DatabaseError:
         return str(error.facts.get("sqlstate") or "XX")[:2] in _AWAY_SQLSTATES
     return isinstance(error, AWAY)
 
@@ -52,15 +52,11 @@ def is_away(error: BaseException) -> bool:
 async def stored(
     pool: DatabaseConnectionPool, work: Callable[[UnitOfWork], Awaitable[T]], *, actor: str | None
 ) -> T:
-    """What *work* gives; it is idempotent, so it is done again where it is not known to be stored."""
-
-    async def attempt() -> T:
-        return await pool.retrying(work, actor=actor)
-
+    """What *work* gives; it is idempotent."""
     try:
-        return await pool.retry(attempt, on=(CommitUnknown,))
+        return await pool.retrying(work, actor=actor)
     except AlreadyExists:  # another order was being given the same exchange_order_id; it has it by now
-        return await pool.retry(attempt, on=(CommitUnknown,))
+        return await pool.retrying(work, actor=actor)
 
 
 async def apply_reports(

@@ -8,7 +8,7 @@ from gal_friday.dal.fact_delivery import apply_reports
 from gal_friday.dal.fact_journal import FactJournal
 from gal_friday.dal.facts import fills_as_facts
 from gal_friday.dal.models import Fill
-from gal_friday.errors import DatabaseUnavailable, TransactionConflict
+from gal_friday.dal.retry_policy import Work
 
 
 class PooledExecution(Execution):
@@ -33,7 +33,7 @@ class PooledExecution(Execution):
             return await apply_reports(self._pool, reports, actor=actor, application=application)
 
         async def direct() -> Sequence[FillOutcome]:
-            return await self._pool.retry(attempt, on=(TransactionConflict, DatabaseUnavailable))
+            return await self._pool.retry(attempt, work=Work.STATEMENT)
 
         outcomes = await self._journal.take(
             direct, lambda: fills_as_facts(reports, actor=actor, application=application)

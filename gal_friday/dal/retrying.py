@@ -1,4 +1,4 @@
-"""Trying again: bounded in time, jittered, logged."""
+"""Trying again: bounded in time, jittered, logged; retry_policy.py says after which errors."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from gal_friday.errors import ConnectionRejected, PersistenceError
+from gal_friday.dal.retry_policy import Work, is_retried
 
 T = TypeVar("T")
 
@@ -21,38 +21,30 @@ log = logging.getLogger(__name__)
 
 
 async def retry(
-    work: Callable[[], Awaitable[T]],
+    attempt: Callable[[], Awaitable[T]],
     *,
-    on: tuple[type[PersistenceError], ...],
+    work: Work,
     timeout_seconds: float,
     attempts: int | None = None,
-    first_wait_seconds: float = 0.05,
-    longest_wait_seconds: float = 1.0,
 ) -> T:
-    """Await *work* until it succeeds, again after each error of the kinds *on*.
+    """Await *attempt* until it succeeds, again after each error this kind of *work* is tried again after.
 
-    The waits in between are random, up to *first_wait_seconds* at first and up to *longest_wait_seconds*
-    later. No attempt begins later than *timeout_seconds* after the first one, and there are at most
-    *attempts*; then the last error is raised. ConnectionRejected is raised at once: the next answer would be
-    the same.
+    The waits in between are random and grow, as the kind's pace says. No attempt begins later than
+    *timeout_seconds* after the first one, and there are at most *attempts*; then the last error is raised.
     """
-
-    def may_pass(error: BaseException) -> bool:
-        return isinstance(error, on) and not isinstance(error, ConnectionRejected)
-
     stop = stop_before_delay(timeout_seconds)
     retrying = AsyncRetrying(
-        retry=retry_if_exception(may_pass),
+        retry=retry_if_exception(lambda error: is_retried(error, work)),
         stop=stop if attempts is None else stop | stop_after_attempt(attempts),
-        wait=wait_random_exponential(multiplier=first_wait_seconds, max=longest_wait_seconds),
+        wait=wait_random_exponential(multiplier=work.pace.first, max=work.pace.longest),
         before_sleep=_log_retry,
         reraise=True,
     )
 
-    async def attempt() -> T:  # tenacity awaits coroutine functions only
-        return await work()
+    async def awaited() -> T:  # tenacity awaits coroutine functions only
+        return await attempt()
 
-    return await retrying(attempt)
+    return await retrying(awaited)
 
 
 def _log_retry(state: RetryCallState) -> None:

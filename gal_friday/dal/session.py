@@ -1,7 +1,7 @@
 """The session of a unit of work: after a failure it leaves entities as they were given to it."""
 
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session, make_transient
@@ -25,6 +25,21 @@ class UnitOfWorkSession(Session):
                 make_transient(entity)
                 _restore(self, entity)
 
+    def let_go_of_deleted(self) -> None:
+        """Detach what this session has deleted, as a commit that was answered does."""
+        for entity in list(_deleted(self)):
+            if inspect(entity).session is self:
+                self.expunge(entity)
+
+
+def _deleted(session: Session) -> WeakSet[Base]:
+    deleted: WeakSet[Base] = session.info.setdefault("deleted", WeakSet())
+    return deleted
+
+
+def _note_deleted(session: Session, entity: Base) -> None:
+    _deleted(session).add(entity)
+
 
 def _given(session: Session) -> WeakKeyDictionary[Base, dict[str, Any]]:
     """The entities made new in *session*, each with the values it was given with."""
@@ -46,5 +61,6 @@ def _restore(session: Session, entity: Base) -> None:
 
 event.listen(UnitOfWorkSession, "do_orm_execute", refuse_void_session)
 event.listen(UnitOfWorkSession, "transient_to_pending", _remember)
+event.listen(UnitOfWorkSession, "persistent_to_deleted", _note_deleted)
 event.listen(UnitOfWorkSession, "persistent_to_transient", _restore)  # a savepoint rolled back
 install_write_notices(UnitOfWorkSession)

@@ -1,21 +1,17 @@
 """Replaying: one transaction after the other, each beginning from what the database says."""
 
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from gal_friday.adapters.candle_rows import CandleRow
 from gal_friday.dal.models import Candle, Severity
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import CommitUnknown
 from gal_friday.replay.beginning import begin, stored_progress
 from gal_friday.replay.books import Books
 from gal_friday.replay.bot import Bot
 from gal_friday.replay.progress import STATE_KEY, Progress
 from gal_friday.replay.run import Run
-
-log = logging.getLogger(__name__)
 
 
 async def replay(
@@ -29,21 +25,12 @@ async def replay(
     Raises AlreadyExists where the run was begun with another file or other rules.
     """
     end = len(run.candles) if limit is None else min(limit, len(run.candles))
-    progress = await _settled(database, partial(begin, run=run))
+    progress = await database.retrying(partial(begin, run=run), actor="replay")
     report(progress.cursor)
     while progress.cursor < end:
-        progress = await _settled(database, partial(advance, run=run, end=end))
+        progress = await database.retrying(partial(advance, run=run, end=end), actor="replay")
         report(progress.cursor)
     return progress
-
-
-async def _settled(database: Database, work: Callable[[UnitOfWork], Awaitable[Progress]]) -> Progress:
-    """Retry *work* also where it is not known whether it was stored: it begins by reading whether it was."""
-    while True:
-        try:
-            return await database.retrying(work, actor="replay")
-        except CommitUnknown as error:
-            log.warning("commit unknown, reading what was stored", extra=error.facts)
 
 
 async def advance(uow: UnitOfWork, run: Run, end: int) -> Progress:

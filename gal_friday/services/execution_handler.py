@@ -21,7 +21,6 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import (
-    CommitUnknown,
     DatabaseUnavailable,
     IllegalTransition,
     InvalidValue,
@@ -73,7 +72,7 @@ class ExecutionHandler(OrderFacts):
         DatabaseUnavailable while the database is away, also while facts wait for it: without them nobody
         knows what the books say. Raises
         IllegalTransition where the signal is not APPROVED, and what else storing raises; then nothing is
-        stored or sent.
+        stored or sent. After CommitUnknown nothing was sent: where it was stored, `resend` it.
         """
         if order.status not in {None, OrderStatus.PENDING_NEW}:
             raise InvalidValue("a new order is PENDING_NEW", order=order.id, status=order.status)
@@ -208,28 +207,18 @@ class ExecutionHandler(OrderFacts):
             exchange=order.exchange,
             account_id=order.account_id or DEFAULT_ACCOUNT_ID,
         )
-        answer_lost = False
 
         async def intend(uow: UnitOfWork) -> tuple[Order, bool]:
             stored = await uow.orders.add_once(order)
             if stored is None:
-                stored = await uow.orders.one(await id_of(uow, name))
-                return stored, answer_lost and stored.id == order.id
+                return await uow.orders.one(await id_of(uow, name)), False
             if stored.signal_id is not None and stored.parent_order_id is None:
                 await uow.signals.mark_executed(stored.signal_id)
             if also is not None:
                 await also(uow, stored)
             return stored, True
 
-        async def attempt() -> tuple[Order, bool]:
-            nonlocal answer_lost
-            try:
-                return await self._database.retrying(intend, actor=self._actor)
-            except CommitUnknown:
-                answer_lost = True
-                raise
-
-        return await self._database.pool.retry(attempt, on=(CommitUnknown,))
+        return await self._database.retrying(intend, actor=self._actor)
 
     async def _send(self, order: Order, gateway: OrderGateway) -> Order:
         answer = await self._answer(order, gateway.submit(order))

@@ -10,7 +10,7 @@ from gal_friday.dal.models.enums import RiskVerdict, SignalStatus
 from gal_friday.dal.models.signals import RiskDecision, Signal
 from gal_friday.dal.models.types import Money
 from gal_friday.dal.unit_of_work import UnitOfWork
-from gal_friday.errors import CommitUnknown, IllegalTransition, InvalidValue, NotFound
+from gal_friday.errors import IllegalTransition, InvalidValue, NotFound
 from gal_friday.services.risk.checks import Check
 from gal_friday.services.risk.reading import lock_account, read_account
 from gal_friday.services.risk.statements import ALLOWING
@@ -126,10 +126,7 @@ class RiskManager:
         config_hash: str | None = None,
         actor: str | None = None,
     ) -> RiskDecision:
-        """As `decide`, in a transaction of its own, which is tried again when another got in its way.
-
-        Where the answer to its commit was lost, it asks again: the signal was decided, or is decided then.
-        """
+        """As `decide`, in a transaction of its own, which is tried again when another got in its way."""
         signal_id = signal if isinstance(signal, UUID) else signal.id
 
         async def work(uow: UnitOfWork) -> RiskDecision:
@@ -142,10 +139,7 @@ class RiskManager:
                 config_hash=config_hash,
             )
 
-        try:
-            return await database.retrying(work, actor=actor)
-        except CommitUnknown:
-            return await database.retrying(work, actor=actor)
+        return await database.retrying(work, actor=actor)
 
 
 async def _stored_decision(uow: UnitOfWork, signal: Signal) -> RiskDecision:

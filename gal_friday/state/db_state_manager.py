@@ -15,16 +15,17 @@ from gal_friday.dal.models import (
     PyramidingState,
     SignalLog,
 )
+from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import EVERY_TABLE
-from gal_friday.errors import CommitUnknown, ConnectionLost, StaleWrite, TransactionConflict
 from gal_friday.state.saved_rows import SavedRows
-from gal_friday.state.settling import ATTEMPTS, settled
 from gal_friday.state.signal_ledger import SignalReceipt, claim, ledger_entry
 from gal_friday.state.state_transaction import StateTransaction
 from gal_friday.state.versioned_save import Row, image_of
 
 T = TypeVar("T")
+
+ATTEMPTS = 20
 
 
 class OpenDatabase(Protocol):
@@ -125,16 +126,15 @@ class DatabaseStateManager:
         """Enter an arrival of *signal* in the ledger: the first is new, later ones are counted.
 
         Its fingerprint is `signal_fingerprint(signal)` unless it has one. Here the claim is all there is; to
-        take a signal and act on it, call it in a `transaction` together with the effect. Where the answer to
-        a commit was lost, the claim is looked up, and a duplicate may be counted twice.
+        take a signal and act on it, call it in a `transaction` together with the effect.
         """
         entry = ledger_entry(signal, account_id=self.account_id)
 
-        async def attempt(_: CommitUnknown | None) -> SignalReceipt:
-            async with self._transaction(self._actor) as (t, _saved):
+        async def attempt() -> SignalReceipt:
+            async with self._transaction(self._actor) as (t, _):
                 return await claim(t.uow, entry)
 
-        return await settled(self._pool, attempt)
+        return await self._pool.retry(attempt, work=Work.SAVE, attempts=ATTEMPTS)
 
     @asynccontextmanager
     async def transaction(self, *, actor: str | None = None) -> AsyncIterator[StateTransaction]:
@@ -161,9 +161,7 @@ class DatabaseStateManager:
             async with self.transaction(actor=actor) as t:
                 return await work(t)
 
-        return await self._pool.retry(
-            attempt, on=(StaleWrite, TransactionConflict, ConnectionLost), attempts=attempts
-        )
+        return await self._pool.retry(attempt, work=Work.UNIT_OF_WORK, attempts=attempts)
 
     @asynccontextmanager
     async def get_connection(self, *, actor: str | None = None) -> AsyncIterator[AsyncConnection]:
@@ -190,11 +188,11 @@ class DatabaseStateManager:
     async def _save(self, entity: Row, *, overwrite: bool = False) -> None:
         image = image_of(entity, account_id=self.account_id)
 
-        async def attempt(unknown: CommitUnknown | None) -> None:
+        async def attempt() -> None:
             async with self._transaction(self._actor) as (_, saved_rows):
-                await saved_rows.save_image(image, overwrite=overwrite, unknown=unknown)
+                await saved_rows.save_image(image, overwrite=overwrite)
 
-        await settled(self._pool, attempt)
+        await self._pool.retry(attempt, work=Work.SAVE, attempts=ATTEMPTS)
 
     async def _read(self, question: Callable[[StateTransaction], Awaitable[T]]) -> T:
         async def attempt() -> T:
@@ -202,7 +200,7 @@ class DatabaseStateManager:
                 uow = UnitOfWork(session)
                 return await question(self._state_of(uow)[0])
 
-        return await self._pool.retry(attempt, on=(ConnectionLost,), attempts=ATTEMPTS)
+        return await self._pool.retry(attempt, work=Work.READ, attempts=ATTEMPTS)
 
     @asynccontextmanager
     async def _transaction(self, actor: str | None) -> AsyncIterator[tuple[StateTransaction, SavedRows]]:

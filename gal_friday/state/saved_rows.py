@@ -10,7 +10,6 @@ from gal_friday.dal.detached import bring_up_to_date, column_values, detached_co
 from gal_friday.dal.models import PortfolioPosition
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import was_undone
-from gal_friday.errors import CommitUnknown
 from gal_friday.state.versioned_save import Image, Row, image_of, save_image
 
 
@@ -45,17 +44,14 @@ class SavedRows:
         image = image_of(entity, account_id=self._account_id)
         await self.save_image(image, overwrite=overwrite)
 
-    async def save_image(
-        self, image: Image[Row], *, overwrite: bool = False, unknown: CommitUnknown | None = None
-    ) -> None:
-        """As `save_entity`; *unknown* is the lost answer to a try before, see `versioned_save.save_image`."""
+    async def save_image(self, image: Image[Row], *, overwrite: bool = False) -> None:
+        """As `save_entity`, for what an entity held when its image was taken."""
         await self._uow.flush()
         row = await save_image(
             self._uow.session,
             image,
             expected=self._expected(image),
             overwrite=overwrite,
-            unknown=unknown,
             told_by=self._told_by,
         )
         self._saved.append(_SavedRow(image, detached_copy(row), self._session.get_nested_transaction()))

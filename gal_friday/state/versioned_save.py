@@ -1,16 +1,14 @@
 """Saving a row whose reader has seen one version of it: one statement that stores it or leaves all alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
-    Dialect,
     Executable,
     ScalarResult,
-    TypeDecorator,
     bindparam,
     inspect,
     literal_column,
@@ -23,7 +21,7 @@ from gal_friday.dal.criteria import checked_key
 from gal_friday.dal.detached import column_values
 from gal_friday.dal.models import Base, PortfolioPosition, PortfolioState, PyramidingState
 from gal_friday.dal.write_notices import TOLD_BY
-from gal_friday.errors import CommitUnknown, InvalidValue, StaleWrite
+from gal_friday.errors import InvalidValue, PersistenceError, StaleWrite
 from gal_friday.money import ZERO
 
 Row = TypeVar("Row", PortfolioPosition, PortfolioState, PyramidingState)
@@ -84,14 +82,11 @@ async def save_image(
     *,
     expected: int | None,
     overwrite: bool,
-    unknown: CommitUnknown | None,
     told_by: object,
 ) -> Row:
     """The row as stored; *expected* is the version it must have, None that there must be none.
 
-    With *overwrite* whatever is there gives way. Where *unknown* is the lost answer to an earlier try, a row
-    that is as that try would have left it is taken for stored. Raises StaleWrite, or *unknown* where the row
-    has been changed since and nobody can tell.
+    With *overwrite* whatever is there gives way. Raises StaleWrite.
     """
     names = tuple(sorted(name for name in image.values if name not in SERVER_COLUMNS))
     binds = {_bind(name): image.values[name] for name in names}
@@ -105,7 +100,10 @@ async def save_image(
         binds,
         execution_options={"populate_existing": True, "synchronize_session": False, TOLD_BY: told_by},
     )
-    return stored.one_or_none() or await _settle(session, image, names, expected, unknown)
+    row = stored.one_or_none()
+    if row is None:
+        raise await _refusal(session, image, expected)
+    return row
 
 
 @cache  # to build a statement takes longer than to execute it
@@ -135,35 +133,13 @@ def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) 
     )
 
 
-async def _settle(
-    session: AsyncSession,
-    image: Image[Row],
-    names: Iterable[str],
-    expected: int | None,
-    unknown: CommitUnknown | None,
-) -> Row:
-    model = image.model
-    row = await session.get(model, image.key, populate_existing=True)
+async def _refusal(session: AsyncSession, image: Image[Row], expected: int | None) -> PersistenceError:
+    """Why *image* was not stored."""
+    row = await session.get(image.model, image.key, populate_existing=True)
     found = None if row is None else row.row_version
     if image.ledger and row is not None and found == expected:
-        raise _kept_by_the_ledger(image)
-    if unknown is not None and row is not None:
-        next_version = (expected or 0) + 1
-        if found == next_version and _is_as_sent(row, image, names, session.get_bind().dialect):
-            return row
-        if row.row_version > next_version:
-            raise unknown
-    raise StaleWrite(table=model.__tablename__, key=image.key, expected=expected, found=found)
-
-
-def _is_as_sent(row: Row, image: Image[Row], names: Iterable[str], dialect: Dialect) -> bool:
-    for name in names:
-        kind = row.__table__.c[name].type
-        assert isinstance(kind, TypeDecorator)  # every column has a type of ours
-        sent, stored = image.values[name], getattr(row, name)
-        if kind.process_bind_param(sent, dialect) != kind.process_bind_param(stored, dialect):
-            return False
-    return True
+        return _kept_by_the_ledger(image)
+    return StaleWrite(table=image.model.__tablename__, key=image.key, expected=expected, found=found)
 
 
 def _key_of(model: type[Base]) -> list[str]:

@@ -33,7 +33,7 @@ from tests.concurrency import at_once
 from tests.factories import a_strategy, an_instrument, an_order
 from tests.fills import PERPETUAL, Trading
 from tests.ledger import a_report, a_stored_order, columns, equity
-from tests.network import AnswerEater
+from tests.network import AnswerEater, Fate
 from tests.replays import opened
 from tests.reporter import TIMES, Reporter
 from tests.servers import PostgresServer
@@ -263,7 +263,9 @@ async def test_behind_pgbouncer_it_does_not_matter_either_whether_the_commit_arr
     database: Database, database_url: URL, commits_arrive: bool
 ) -> None:
     order = await a_stored_order(database, quantity=Decimal(10))
-    relay = AnswerEater(database_url, every=2, commits_arrive=commits_arrive)
+    relay = AnswerEater(
+        database_url, every=2, question=b"COMMIT", fate=Fate.ANSWERED if commits_arrive else Fate.LOST
+    )
     async with (
         relay.url() as url,
         DatabaseConnectionPool(DatabaseSettings(pgbouncer=True), url=url) as pool,

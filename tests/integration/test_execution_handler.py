@@ -25,7 +25,7 @@ from gal_friday.services.order_gateway import Answer, OrderKey
 from tests.concurrency import at_once
 from tests.exchanges import Exchange, silence
 from tests.factories import MINUTE, NOON, a_fill, a_log, a_signal, a_strategy, an_order
-from tests.network import AnswerEater
+from tests.network import AnswerEater, Fate
 from tests.replays import environment_without_settings, opened
 from tests.servers import PostgresServer
 
@@ -201,7 +201,7 @@ async def test_a_commit_nobody_answered_for_is_settled_before_anything_is_sent(
     *, database: Database, database_url: URL, strategy: Strategy, arrives: bool
 ) -> None:
     exchange = Exchange(Answer(exchange_order_id="OX-1"))
-    relay = AnswerEater(database_url, every=3, commits_arrive=arrives)
+    relay = AnswerEater(database_url, every=3, fate=Fate.ANSWERED if arrives else Fate.LOST)
     async with relay.url() as url, opened(url) as struck:
         handler = ExecutionHandler(struck, exchange)
         orders = [await handler.submit(an_order(strategy)) for _ in range(6)]

@@ -298,11 +298,9 @@ async def test_a_caller_that_lost_the_answer_may_ask_again(
     async def work(uow: UnitOfWork) -> RiskDecision:
         return await RISK.decide(uow, signal, requested_quantity=Decimal(1), reference_price=PRICE)
 
-    eater = AnswerEater(database_url, every=1)
-    async with (
-        eater.url() as url,
-        DatabaseConnectionPool(DatabaseSettings(pool_size=1, max_overflow=0), url=url) as pool,
-    ):
+    eater = AnswerEater(database_url, closes=True)
+    settings = DatabaseSettings(pool_size=1, max_overflow=0, retry_timeout_seconds=0.2)
+    async with eater.url() as url, DatabaseConnectionPool(settings, url=url) as pool:
         with pytest.raises(CommitUnknown):
             await pool.retrying(work)
     (stored,) = await wide.risk_decisions.of_signal(signal.id)

@@ -136,7 +136,7 @@ async def test_a_commit_nobody_answers_is_unknown_in_bounded_time(
     async with (
         asyncio.timeout(20),
         Relay(empty_database_url) as relay,
-        a_pool(relay.url, statement_timeout_seconds=0.5) as pool,
+        a_pool(relay.url, statement_timeout_seconds=0.5, retry_timeout_seconds=1) as pool,
     ):
         with pytest.raises(CommitUnknown):
             await lose_the_answer(pool, relay)
@@ -151,7 +151,7 @@ async def test_retrying_leaves_a_commit_nobody_answered_alone(
     async with (
         asyncio.timeout(20),
         Relay(empty_database_url) as relay,
-        a_pool(relay.url, statement_timeout_seconds=0.5) as pool,
+        a_pool(relay.url, statement_timeout_seconds=0.5, retry_timeout_seconds=1) as pool,
     ):
 
         async def work(uow: UnitOfWork) -> None:

@@ -22,7 +22,7 @@ from gal_friday.errors import (
 )
 from gal_friday.state import DatabaseStateManager
 from tests.factories import a_portfolio_position, a_signal_log
-from tests.network import AnswerEater
+from tests.network import AnswerEater, Fate
 from tests.replays import opened
 from tests.state import end_one_who_waits, stored_lots, the_position, undone
 from tests.waiting import until
@@ -78,39 +78,55 @@ class Interfering(L1Cache[PortfolioPosition]):
             await interference()
 
 
-@pytest.mark.parametrize(
-    ("commits_arrive", "error", "lots"),
-    [
-        pytest.param(False, StaleWrite, 7, id="not stored, and somebody else was faster"),
-        pytest.param(True, CommitUnknown, 7, id="stored, and changed since, so that nobody can tell"),
-    ],
-)
-async def test_a_lost_answer_is_not_guessed_where_somebody_else_saved_the_row_before_it_was_looked_up(
-    *, database: Database, database_url: URL, commits_arrive: bool, error: type[Exception], lots: int
+async def test_a_save_that_was_not_stored_does_not_replace_what_somebody_else_saved_since(
+    database: Database, database_url: URL
 ) -> None:
     calm = DatabaseStateManager(database)
     await calm.save_position(a_portfolio_position(position_id="P1", lots=1))
 
     async def somebody_saves() -> None:
         theirs = await the_position(calm, refresh=True)
-        theirs.lots = lots
+        theirs.lots = 7
         await calm.save_position(theirs)
 
-    relay = AnswerEater(database_url, commits_arrive=commits_arrive)
+    relay = AnswerEater(database_url, fate=Fate.LOST)
     async with relay.url() as url, opened(url) as struck:
         manager = DatabaseStateManager(struck, cache=Interfering(somebody_saves))
         position = await the_position(manager)
         position.lots = 2
-        with pytest.raises(error):
+        with pytest.raises(StaleWrite):
             await manager.save_position(position)
         assert (position.lots, position.row_version) == (2, 1)
-        assert (await the_position(manager)).lots == lots
+        assert (await the_position(manager)).lots == 7
     assert relay.eaten == 1
-    assert await stored_lots(database) == lots
+    assert await stored_lots(database) == 7
+
+
+async def test_a_save_that_was_stored_is_known_to_be_though_somebody_else_saved_since(
+    database: Database, database_url: URL
+) -> None:
+    calm = DatabaseStateManager(database)
+    await calm.save_position(a_portfolio_position(position_id="P1", lots=1))
+    relay = AnswerEater(database_url)
+
+    async def save_theirs() -> None:
+        theirs = await the_position(calm, refresh=True)
+        theirs.lots = 7
+        await calm.save_position(theirs)
+
+    async with relay.url() as url, opened(url) as struck:
+        manager = DatabaseStateManager(struck)
+        position = await the_position(manager)
+        position.lots = 2
+        async with relay.before_next_connection(save_theirs):
+            await manager.save_position(position)
+        assert (position.lots, position.row_version) == (2, 2)
+    assert relay.eaten == 1
+    assert await stored_lots(database) == 7
 
 
 async def test_a_commit_that_did_not_arrive_is_sent_again(database: Database, database_url: URL) -> None:
-    relay = AnswerEater(database_url, every=2, commits_arrive=False)
+    relay = AnswerEater(database_url, every=2, fate=Fate.LOST)
     async with relay.url() as url, opened(url) as struck:
         manager = DatabaseStateManager(struck)
         position = a_portfolio_position(position_id="P1", lots=0)
@@ -123,24 +139,22 @@ async def test_a_commit_that_did_not_arrive_is_sent_again(database: Database, da
 
 async def test_what_cannot_be_looked_up_stays_unknown(database: Database, database_url: URL) -> None:
     await DatabaseStateManager(database).save_position(a_portfolio_position(position_id="P1", lots=1))
-    relay = AnswerEater(database_url)
-
-    async def server_is_gone() -> None:
-        relay.close()
-
+    relay = AnswerEater(database_url, closes=True)
     async with relay.url() as url:
         pool = DatabaseConnectionPool(DatabaseSettings(retry_timeout_seconds=0.3), url=url)
         async with pool:
-            manager = DatabaseStateManager(Database(pool), cache=Interfering(server_is_gone))
+            manager = DatabaseStateManager(Database(pool))
             position = await the_position(manager)
             position.lots = 2
             with pytest.raises(CommitUnknown) as caught:
                 await manager.save_position(position)
             assert isinstance(caught.value.__cause__, DatabaseUnavailable)
+    assert caught.value.marker is not None
+    assert await database.was_committed(caught.value.marker)
     assert await stored_lots(database) == 2
 
 
-async def test_a_commit_without_answer_leaves_nothing_in_the_cache(
+async def test_a_commit_without_answer_leaves_the_cache_as_it_is_stored(
     database: Database, database_url: URL
 ) -> None:
     relay = AnswerEater(database_url)
@@ -149,13 +163,8 @@ async def test_a_commit_without_answer_leaves_nothing_in_the_cache(
         manager = DatabaseStateManager(struck)
         position = await the_position(manager)
         position.lots = 2
-
-        async def save() -> None:
-            async with manager.transaction() as t:
-                await t.save_position(position)
-
-        with pytest.raises(CommitUnknown):
-            await save()
+        async with manager.transaction() as t:
+            await t.save_position(position)
         kept = await the_position(manager)
         assert kept.lots == await stored_lots(database) == 2
 

@@ -21,15 +21,15 @@ from gal_friday.dal.migrations.grants import grant_on_what_is_new
 from gal_friday.dal.migrations.migration_lock import MigrationLock, migration_lock
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import TransactionId
+from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.retrying import retry
-from gal_friday.errors import ConfigurationError, LockTimeout, TransactionConflict
+from gal_friday.errors import ConfigurationError
 
 T = TypeVar("T")
 
 # While a statement waits for its lock, everyone who comes later waits behind it: trading stands still for as
 # long. So a migration waits briefly, lets the others pass, and tries again.
 LOCK_TIMEOUT = "2s"
-LOCK_CONFLICTS = (LockTimeout, TransactionConflict)
 
 #: Where a connection's `info` keeps the statement that failed last.
 FAILED_STATEMENT = "gal_friday.failed_statement"
@@ -136,13 +136,7 @@ async def run_retrying(
         await connection.rollback()
         return await connection.run_sync(work)
 
-    return await retry(
-        attempt,
-        on=LOCK_CONFLICTS,
-        timeout_seconds=timeout_seconds,
-        first_wait_seconds=1.0,
-        longest_wait_seconds=5.0,
-    )
+    return await retry(attempt, work=Work.MIGRATION, timeout_seconds=timeout_seconds)
 
 
 def _remember_statement(failure: ExceptionContext) -> None:

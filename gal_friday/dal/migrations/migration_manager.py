@@ -31,6 +31,7 @@ from gal_friday.dal.migrations.revisions import (
     alembic_config,
     default_script_location,
 )
+from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.retrying import retry
 from gal_friday.errors import (
     ConfigurationError,
@@ -215,7 +216,7 @@ class MigrationManager:
         # Program and server may have been started at the same moment.
         return await retry(
             lambda: self._read(work, *arguments),
-            on=(DatabaseUnavailable,),
+            work=Work.BEGIN,
             timeout_seconds=self._settings.retry_timeout_seconds,
         )
 

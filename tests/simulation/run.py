@@ -1,0 +1,134 @@
+"""One simulation: a seed, a database, two instances that compete, and everything that can go wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import URL
+
+from tests.simulation.bot import take
+from tests.simulation.chance import weighted
+from tests.simulation.checking import check
+from tests.simulation.clock import told_by
+from tests.simulation.instance import Instance
+from tests.simulation.listening import poll
+from tests.simulation.strategies import STRATEGIES, Alert
+from tests.simulation.world import World, a_world
+
+MINUTE = timedelta(minutes=1)
+TICKS = 40
+#: Ticks after the faults: all that was on its way arrives.
+CALM_TICKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a seed. Two runs of it have the same fingerprint."""
+
+    seed: int
+    fingerprint: str
+    violations: Sequence[str]
+    trace: Sequence[str]
+    orders: int
+    fills: int
+    kills: int
+
+
+async def simulate(seed: int, url: URL, owner_url: URL, *, ticks: int = TICKS) -> Outcome:
+    """Live through *seed* in the empty database at *url*, then check every promise."""
+    async with a_world(seed, url, owner_url) as world:
+        with told_by(world.agenda):
+            instances = [Instance(world, "A"), Instance(world, "B")]
+            try:
+                await _trade(world, instances, ticks)
+                await _settle(world, instances)
+                await check(world)
+            finally:
+                for instance in instances:
+                    await instance.close()
+        record = world.record
+        return Outcome(
+            seed=seed,
+            fingerprint=record.fingerprint(),
+            violations=tuple(record.violations),
+            trace=tuple(record.lines),
+            orders=len(world.venue.orders),
+            fills=len(world.venue.fills),
+            kills=sum(instance.starts - 1 for instance in instances),
+        )
+
+
+async def _trade(world: World, instances: Sequence[Instance], ticks: int) -> None:
+    for instance in instances:
+        await instance.start()
+    for minute in range(1, ticks + 1):
+        world.agenda.after(minute * MINUTE, partial(_tick, world, instances))
+    for instance in instances:
+        _plan_disconnections(world, instance, ticks)
+        _plan_absences(world, instance, ticks)
+    await world.agenda.run_until(world.agenda.now + ticks * MINUTE)
+
+
+async def _tick(world: World, instances: Sequence[Instance]) -> None:
+    world.market.tick()
+    world.venue.tick()
+    for strategy in STRATEGIES:
+        for alert in strategy.alerts(world.market):
+            for instance in instances:
+                _send(world, instance, alert)
+    for number, instance in enumerate(instances):
+        await instance.live_on()
+        if world.market.ticks % 4 == 2 * number:
+            await instance.do("polling", poll)
+
+
+def _send(world: World, instance: Instance, alert: Alert) -> None:
+    """Send an alert: at once, late, or twice; one may overtake the other."""
+    generator = world.chance.of("alerts", instance.name)
+    for _ in range(weighted(generator, [(1, 75), (2, 15), (0, 10)])):
+        delay = weighted(generator, [(0, 60), (30, 25), (150, 15)])
+        deliver = partial(instance.do, f"alert {alert.name}", lambda desk: take(desk, alert))
+        world.agenda.after(timedelta(seconds=delay), deliver)
+
+
+def _plan_disconnections(world: World, instance: Instance, ticks: int) -> None:
+    generator = world.chance.of("disconnections", instance.name)
+
+    async def disconnect() -> None:
+        world.record.note(instance.name, "stream disconnected")
+        instance.feed.disconnect()
+
+    async def connect() -> None:
+        world.record.note(instance.name, "stream connected")
+        instance.listen()
+
+    for _ in range(generator.randint(0, 3)):
+        begin, length = generator.randint(1, ticks), generator.randint(1, 10)
+        world.agenda.after(begin * MINUTE, disconnect)
+        world.agenda.after((begin + length) * MINUTE, connect)
+
+
+def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
+    generator = world.chance.of("absences", instance.name)
+    for _ in range(generator.randint(0, 2)):
+        begin, length = generator.randint(1, ticks), generator.randint(1, 6)
+        world.agenda.after(begin * MINUTE, instance.go_away)
+        world.agenda.after((begin + length) * MINUTE, instance.come_back)
+
+
+async def _settle(world: World, instances: Sequence[Instance]) -> None:
+    """The faults are over: everybody is there again, and asks."""
+    world.record.note("world", "calms down")
+    world.venue.is_calm = True
+    for instance in instances:
+        await instance.calm()
+    for _ in range(CALM_TICKS):
+        world.venue.tick()
+        await world.agenda.run_until(world.agenda.now + MINUTE)
+        for instance in instances:
+            await instance.do("polling", poll)
+            await instance.live_on()
+    await world.agenda.run_until(world.agenda.now + CALM_TICKS * MINUTE)
+    for instance in instances:
+        await instance.do("polling", poll)
