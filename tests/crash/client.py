@@ -1,0 +1,118 @@
+"""`python -m tests.crash.client URL SEED`: the bot whose calls are struck.
+
+It reads a line of work, makes calls in several tasks at once until it reads the next line, and announces
+each before and after, one line each, straight to the pipe: what was written outlives it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from sqlalchemy import make_url
+
+from gal_friday.config import DatabaseSettings
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.database import Database
+from tests.crash.calls import Caller
+from tests.crash.lifecycles import TASKS, Lifecycle, Name, account_of
+
+APPLICATION = "crash-client"
+SETTINGS = DatabaseSettings(
+    application_name=APPLICATION,
+    pool_size=TASKS,
+    max_overflow=2,
+    connect_timeout_seconds=2,
+    acquire_timeout_seconds=5,
+    statement_timeout_seconds=5,
+    idle_in_transaction_timeout_seconds=1,
+    retry_timeout_seconds=10,
+)
+#: How long a task that has failed twice waits before it tries again.
+PAUSE_SECONDS = 0.05
+
+
+def announce(said: str, **facts: Any) -> None:
+    line = json.dumps({"said": said, "at": time.monotonic(), **facts})
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
+class Task:
+    """One of the tasks: its lifecycles one after the other, the unfinished ones first."""
+
+    def __init__(
+        self, database: Database, seed: int, generation: int, task: int, stopping: asyncio.Event
+    ) -> None:
+        self._caller = Caller(database, account_of(generation, task))
+        self._seed = seed
+        self._generation = generation
+        self._task = task
+        self._stopping = stopping
+        self._has_set_aside = False
+
+    async def run(self, unfinished: list[tuple[int, int]], following: int) -> None:
+        for number, done in unfinished:
+            await self._go_through(number, done)
+        while not self._stopping.is_set():
+            await self._go_through(following, 0)
+            following += 1
+
+    async def _go_through(self, number: int, done: int) -> None:
+        name = Name(self._generation, self._task, number)
+        plan = Lifecycle(self._seed, name)
+        while done < len(plan.calls) and not self._stopping.is_set():
+            if await self._make(plan, done):
+                done += 1
+            elif not self._has_set_aside:
+                # Nobody touches it until it was looked at: it must be there whole, or not at all.
+                self._has_set_aside = True
+                return
+            else:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _make(self, plan: Lifecycle, place: int) -> bool:
+        call = {"of": plan.name, "call": place}
+        announce("began", **call)
+        try:
+            answer = await self._caller.make(plan, plan.calls[place])
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the bench judges it
+            announce("failed", **call, error=type(error).__name__, message=str(error)[:500])
+            return False
+        announce("acknowledged", **call, answer=answer)
+        return True
+
+
+async def do(database: Database, seed: int, work: dict[str, Any], stopping: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for number, task in enumerate(work["tasks"]):
+            worker = Task(database, seed, work["generation"], number, stopping)
+            tasks.create_task(worker.run(task["unfinished"], task["next"]))
+
+
+async def main(url: str, seed: int) -> None:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        loop.call_soon_threadsafe(lines.put_nowait, "")
+
+    # A daemon: the end of the process does not wait for one more line.
+    threading.Thread(target=read, daemon=True).start()
+    async with DatabaseConnectionPool(SETTINGS, url=make_url(url)) as pool:
+        database = Database(pool)
+        while line := await lines.get():
+            stopping = asyncio.Event()
+            working = asyncio.create_task(do(database, seed, json.loads(line), stopping))
+            await lines.get()
+            stopping.set()
+            await working
+            announce("paused")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
