@@ -1,4 +1,4 @@
-"""`python -m tests.crash --rounds N --seed S`: trade, crash, check; ends with a table, and 1 for a violation."""
+"""`python -m tests.crash --rounds N --seed S`: trade, crash, check; ends with 1 for a violation."""
 
 import argparse
 import asyncio

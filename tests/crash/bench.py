@@ -132,12 +132,7 @@ class Bench:
 
     async def _begin_generation(self) -> None:
         await self._pause()
-        generation = len(self.records)
-        for account in accounts_of(generation):
-            async with self._database.transaction() as uow:
-                await uow.accounts.open_account(account)
-                await uow.strategies.add(a_strategy(strategy_id=account, name=account))
-        self.records.append(Record(generation))
+        self.records.append(await begin_generation(self._database, len(self.records)))
 
     async def _working(self) -> ClientProcess:
         """The client at work; a new one where it is dead."""
@@ -198,3 +193,12 @@ class Bench:
                 return bool(await session.scalar(IS_BUSY, who) == 0)
 
         await until(is_quiet, "the client's transactions do not end", seconds=RECOVERY_SECONDS)
+
+
+async def begin_generation(database: Database, generation: int) -> Record:
+    """Accounts nobody has traded in, each with a strategy of its name."""
+    async with database.transaction() as uow:
+        for account in accounts_of(generation):
+            await uow.accounts.open_account(account)
+            await uow.strategies.add(a_strategy(strategy_id=account, name=account))
+    return Record(generation)

@@ -39,19 +39,24 @@ class Verdict:
 
 
 async def check(database: Database, record: Record, seed: int) -> Verdict:
+    """As `check_in`, of what is committed."""
+    async with database.transaction(read_only=True, snapshot=True) as uow:
+        return await check_in(uow, record, seed)
+
+
+async def check_in(uow: UnitOfWork, record: Record, seed: int) -> Verdict:
     """Compare all there is in the accounts of *record* with what was announced.
 
     Of a call in flight it is known from then on whether it happened.
     """
     accounts = accounts_of(record.generation)
     plans = {name: Lifecycle(seed, name) for name in record.courses}
-    async with database.transaction(read_only=True, snapshot=True) as uow:
-        stored = await stored_rows(uow, accounts, plans.values())
-        answers = await _stored_fills(uow, accounts)
-        verdict = Verdict(violations=await audit_differences(uow, accounts))
-        for account in accounts:
-            outcome = await verify(uow, account_id=account)
-            verdict.violations += [f"the books of {account} differ: {each}" for each in outcome.differences]
+    stored = await stored_rows(uow, accounts, plans.values())
+    answers = await _stored_fills(uow, accounts)
+    verdict = Verdict(violations=await audit_differences(uow, accounts))
+    for account in accounts:
+        outcome = await verify(uow, account_id=account)
+        verdict.violations += [f"the books of {account} differ: {each}" for each in outcome.differences]
     for line in differences({}, stored.get(None, {})):
         verdict.violations.append(f"rows nobody asked for: {line}")
     for name, course in record.courses.items():

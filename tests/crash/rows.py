@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Text, cast, func, outerjoin, select
+from sqlalchemy import ColumnElement, FromClause, Select, Text, cast, func, outerjoin, select, true
 from sqlalchemy.orm import QueryableAttribute
 
 from gal_friday.dal.models import (
@@ -122,7 +122,7 @@ KINDS: Mapping[str, Kind] = {
         ),
         _orders,
         OrderHistory.account_id,
-        only=OrderHistory.applied.is_(True),
+        only=OrderHistory.applied.is_(true()),
     ),
     "fills": Kind(
         _columns(
