@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-
 from tests.crash.bench import Bench
 from tests.crash.faults import Kind, kinds_not_run
 
@@ -15,7 +13,6 @@ def test_the_only_fault_that_may_not_be_possible_is_a_full_disk() -> None:
     assert set(kinds_not_run()) <= {Kind.DISK_FULL}
 
 
-@pytest.mark.usefixtures("children_are_not_measured")
 async def test_acknowledged_calls_outlive_every_kind_of_fault() -> None:
     seed = random.randrange(10**6)
     again = f"python -m tests.crash --seed {seed}"

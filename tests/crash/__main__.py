@@ -6,7 +6,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -18,6 +18,8 @@ from tests.crash.table import table_of
 
 #: Everything since the beginning is looked at again after so many rounds.
 ROUNDS_PER_CHECK = 100
+#: What a shell says of a program ended by Ctrl-C.
+INTERRUPTED = 130
 
 
 def kinds_of(seed: int, rounds: int) -> Iterator[Kind]:
@@ -63,15 +65,16 @@ def progress(console: Console, rounds: int) -> Iterator[Callable[[Round], None]]
         yield lambda outcome: bar.update(task, advance=1, description=outcome.kind.value)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--rounds", type=int, default=len(Kind), help="how often to strike")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what the dice start from")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.getLogger("gal_friday").setLevel(logging.ERROR)  # its retries are what is wanted here
     console, done = Console(), list[Round]()
     console.print(f"seed {options.seed}, {options.rounds} rounds", highlight=False)
     started = time.monotonic()
+    status, violations = 0, list[str]()
     try:
         with progress(Console(stderr=True), options.rounds) as report:
 
@@ -83,20 +86,16 @@ def main() -> int:
     except TimeoutError as error:  # something that must come to an end did not
         violations = [str(error)]
     except KeyboardInterrupt:
-        violations = []
-        console.print("stopped")
-    console.print(table_of(done, kinds_not_run()))
-    console.print(
-        f"seed {options.seed}, {len(done)} rounds in {time.monotonic() - started:.0f} s", highlight=False
-    )
+        status = INTERRUPTED
+    console.print(table_of(done))
+    seconds = time.monotonic() - started
+    console.print(f"seed {options.seed}, {len(done)} rounds in {seconds:.0f} s", highlight=False)
     for violation in violations:
-        console.print(
-            f"VIOLATION in round {len(done) - 1}: {violation}", markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(f"VIOLATION: {violation}", markup=False, highlight=False, soft_wrap=True)
     if violations:
         again = f"python -m tests.crash --seed {options.seed} --rounds {len(done)}"
-        console.print(f"The same calls and faults again: {again}", highlight=False)
-    return 1 if violations else 0
+        console.print(f"The same calls and faults again: {again}", highlight=False, soft_wrap=True)
+    return 1 if violations else status
 
 
 if __name__ == "__main__":

@@ -172,6 +172,7 @@ class Bench:
         """When the first call after *moment* was acknowledged."""
 
         async def has_recovered() -> bool:
+            await in_thread(self._server.revive)
             return any(at > moment for at in self._acknowledged_at)
 
         await until(has_recovered, "no call succeeds after the fault", seconds=RECOVERY_SECONDS)

@@ -99,15 +99,15 @@ async def main(url: str, seed: int) -> None:
     def read() -> None:
         for line in sys.stdin:
             loop.call_soon_threadsafe(lines.put_nowait, line)
-        loop.call_soon_threadsafe(lines.put_nowait, "")
+        os._exit(0)  # the bench is gone
 
-    # A daemon: the end of the process does not wait for one more line.
     threading.Thread(target=read, daemon=True).start()
     async with DatabaseConnectionPool(SETTINGS, url=make_url(url)) as pool:
         database = Database(pool)
-        while line := await lines.get():
+        while True:
             stopping = asyncio.Event()
-            working = asyncio.create_task(do(database, seed, json.loads(line), stopping))
+            work = json.loads(await lines.get())
+            working = asyncio.create_task(do(database, seed, work, stopping))
             await lines.get()
             stopping.set()
             await working

@@ -12,6 +12,11 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[2]
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of a process that is going to be killed: that leaves no figures of coverage."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
+
+
 class ClientProcess:
     """A process of its own; *hear* is told each announcement as it arrives."""
 
@@ -24,12 +29,11 @@ class ClientProcess:
     @classmethod
     async def start(cls, url: str, seed: int, log: Path, hear: Callable[[dict[str, Any]], None]) -> Self:
         """A client that waits for work; what it logs goes to *log*."""
-        measured = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")  # what is killed leaves no figures
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.crash.client", url, str(seed)),
                 cwd=ROOT,
-                env={name: value for name, value in os.environ.items() if name not in measured},
+                env=unmeasured(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,

@@ -81,7 +81,7 @@ class CrashServer(PostgresServer):
                 os.kill(pid, which)
 
     def revive(self) -> None:
-        """Wait until it accepts connections again, and start it where it has given up."""
+        """Start it where it has given up: where there was no room to recover in, it does."""
         assert self._process is not None
         if self._process.poll() is not None:
             self.kill()

@@ -1,16 +1,16 @@
 """The outcome of many rounds, by kind of fault."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from statistics import median
 
 from rich.table import Table
 
 from tests.crash.bench import Round
-from tests.crash.faults import Kind
+from tests.crash.faults import Kind, kinds_not_run
 
 
-def table_of(rounds: Iterable[Round], not_run: Mapping[Kind, str]) -> Table:
+def table_of(rounds: Iterable[Round]) -> Table:
     """A line for each kind, those that were not run included, and one for all."""
     table = Table("fault", title_justify="left")
     for name in (
@@ -18,12 +18,13 @@ def table_of(rounds: Iterable[Round], not_run: Mapping[Kind, str]) -> Table:
         *("recovery, median", "recovery, longest"),
     ):
         table.add_column(name, justify="right")
+    not_run = kinds_not_run()
     by_kind: defaultdict[Kind, list[Round]] = defaultdict(list)
     for each in rounds:
         by_kind[each.kind].append(each)
     for kind in Kind:
         if kind in not_run:
-            table.add_row(kind.value, f"not run: {not_run[kind]}", *["–"] * 6)
+            table.add_row(f"{kind.value} (not run: {not_run[kind]})", "0", *["–"] * 6)
         elif kind in by_kind:
             table.add_row(kind.value, *_figures(by_kind[kind]))
     table.add_section()
