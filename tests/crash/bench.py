@@ -43,8 +43,8 @@ class Round:
     """What came of one.
 
     *acknowledged* calls were new since the round before. *recovery_seconds* is the time to the first call
-    acknowledged again: from the kill, for faults that last from their end, for a killed client from the start
-    of the next one.
+    acknowledged again: from the kill, for faults that last from their end, for a client that was killed or
+    has lost its lease from its next start.
     """
 
     number: int
@@ -69,6 +69,7 @@ class Bench:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self._server = CrashServer(next(iter(postgres_bin_directories().values())))
+            self._log = self._server.directory / "client.log"
             stack.push_async_callback(in_thread, self._server.close)
             await in_thread(self._server.start)
             name = await make_template(self._server)
@@ -105,9 +106,12 @@ class Bench:
         self._acknowledged_at.clear()
         scene = Scene(self._server, self._wire, client, self._database, self.record, self._dice)
         await FAULTS[kind](scene)
-        if client.is_alive:
+        if client.is_alive is (kind is Kind.CLIENT_KILLED):
+            self.record.unexcused.append(f"the client died by itself: {self._log.read_text()[-2000:]}")
+        goes_on = client.is_alive and not scene.lease_is_lost
+        if goes_on:
             recovery = await self._recovered_after(scene.struck_at) - scene.began_at
-            await self._pause()
+        await self._pause()
         await self._server_answers()
         await self._client_is_quiet(is_gone=not client.is_alive)
         verdict = await check(self._database, self.record, self.seed)
@@ -115,7 +119,7 @@ class Bench:
         self.record.counted += acknowledged
         verdict.violations += self.record.unexcused
         self.record.unexcused.clear()
-        if not client.is_alive:
+        if not goes_on:
             restarted_at = time.monotonic()
             await self._working()
             recovery = await self._recovered_after(restarted_at) - restarted_at
@@ -137,8 +141,7 @@ class Bench:
     async def _working(self) -> ClientProcess:
         """The client at work; a new one where it is dead."""
         if self._client is None or not self._client.is_alive:
-            log = self._server.directory / "client.log"
-            self._client = await ClientProcess.start(self._url, self.seed, log, self._hear)
+            self._client = await ClientProcess.start(self._url, self.seed, self._log, self._hear)
             self._is_working = False
         if not self._is_working:
             lengths = {name: len(Lifecycle(self.seed, name).calls) for name in self.record.courses}

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from sqlalchemy import make_url
@@ -17,8 +18,9 @@ from sqlalchemy import make_url
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
+from gal_friday.state.leases import Lease, hold_lease
 from tests.crash.calls import Caller
-from tests.crash.lifecycles import TASKS, Lifecycle, Name, account_of
+from tests.crash.lifecycles import TASKS, Lifecycle, Name, account_of, accounts_of
 
 APPLICATION = "crash-client"
 SETTINGS = DatabaseSettings(
@@ -33,6 +35,16 @@ SETTINGS = DatabaseSettings(
 )
 #: How long a task that has failed twice waits before it tries again.
 PAUSE_SECONDS = 0.05
+
+LEASE_SECONDS = 2.0
+#: Where the process before was killed, its lease has to expire; where it was stopped, its transaction.
+LONGEST_WAIT_SECONDS = 20.0
+
+
+def lead(database: Database, account_id: str) -> AbstractAsyncContextManager[Lease]:
+    return hold_lease(
+        database, account_id=account_id, ttl_seconds=LEASE_SECONDS, wait_seconds=LONGEST_WAIT_SECONDS
+    )
 
 
 def announce(said: str, **facts: Any) -> None:
@@ -74,7 +86,7 @@ class Task:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _make(self, plan: Lifecycle, place: int) -> bool:
-        call = {"of": plan.name, "call": place}
+        call = {"of": plan.name, "call": place, "what": plan.calls[place].what}
         announce("began", **call)
         try:
             answer = await self._caller.make(plan, plan.calls[place])
@@ -86,7 +98,11 @@ class Task:
 
 
 async def do(database: Database, seed: int, work: dict[str, Any], stopping: asyncio.Event) -> None:
-    async with asyncio.TaskGroup() as tasks:
+    """Lead the accounts, and trade in them until *stopping* is set."""
+    async with AsyncExitStack() as stack:
+        for account in accounts_of(work["generation"]):
+            await stack.enter_async_context(lead(database, account))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for number, task in enumerate(work["tasks"]):
             worker = Task(database, seed, work["generation"], number, stopping)
             tasks.create_task(worker.run(task["unfinished"], task["next"]))

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -13,7 +14,8 @@ from typing import TypeVar
 from sqlalchemy import text
 
 from gal_friday.database import Database
-from tests.crash.client import APPLICATION
+from tests.crash.client import APPLICATION, LONGEST_WAIT_SECONDS, lead
+from tests.crash.lifecycles import TASKS, accounts_of
 from tests.crash.process import ClientProcess
 from tests.crash.record import Record
 from tests.crash.server import CrashServer, why_no_disk
@@ -48,6 +50,7 @@ class Kind(StrEnum):
     ANSWERS_LOST = "answers to COMMIT lost"
     CLIENT_STOPPED = "client stopped (SIGSTOP)"
     SERVER_STOPPED = "server stopped (SIGSTOP)"
+    LEASE_OUTLIVED = "client stopped past its lease"
     DISK_FULL = "disk full"
 
 
@@ -69,8 +72,10 @@ class Scene:
     dice: random.Random
     #: From when on the recovery counts.
     began_at: float = field(default_factory=time.monotonic, init=False)
-    #: When the fault had taken effect: what is acknowledged after that has outlived it.
+    #: What is acknowledged after that has outlived it: an answer from before may take a while to be told.
     struck_at: float = field(default=0.0, init=False)
+    #: The client has to take it again before it can intend anything.
+    lease_is_lost: bool = field(default=False, init=False)
 
     def struck(self) -> None:
         """It is done: from its beginning on, recovery counts."""
@@ -101,19 +106,28 @@ async def _client_killed(scene: Scene) -> None:
 
 
 async def _backend_killed(scene: Scene) -> None:
-    pid = await _a_backend(scene)
-    os.kill(pid, signal.SIGKILL)
+    pids = await _backends(scene)
+    os.kill(scene.dice.choice(pids), signal.SIGKILL)
+
+    async def all_gone() -> bool:  # the postmaster ends the others, which may still answer until then
+        return set(pids).isdisjoint(await in_thread(scene.server.processes))
+
+    async def is_back() -> bool:
+        return (await scene.database.pool.health_check(timeout_seconds=1)).ok
+
+    await until(all_gone, "the postmaster does not notice")
+    await until(is_back, "the server does not come back", seconds=LONGEST_WAIT_SECONDS)
     scene.struck()
 
 
 async def _postmaster_killed(scene: Scene) -> None:
     await in_thread(scene.server.kill)
-    scene.struck()
     await in_thread(scene.server.start)
+    scene.struck()
 
 
 async def _backend_terminated(scene: Scene) -> None:
-    pid = await _a_backend(scene)
+    pid = scene.dice.choice(await _backends(scene))
     async with scene.database.pool.session() as session:
         await session.execute(TERMINATE, {"pid": pid})
     scene.struck()
@@ -121,14 +135,14 @@ async def _backend_terminated(scene: Scene) -> None:
 
 async def _restart_immediate(scene: Scene) -> None:
     await in_thread(lambda: scene.server.stop("immediate"))
-    scene.struck()
     await in_thread(scene.server.start)
+    scene.struck()
 
 
 async def _restart_fast(scene: Scene) -> None:
     await in_thread(lambda: scene.server.stop("fast"))
-    scene.struck()
     await in_thread(scene.server.start)
+    scene.struck()
 
 
 async def _network_cut(scene: Scene) -> None:
@@ -173,6 +187,26 @@ async def _server_stopped(scene: Scene) -> None:
     scene.over()
 
 
+async def _lease_outlived(scene: Scene) -> None:
+    """Another process leads the accounts when it wakes up, and until it has noticed."""
+    record = scene.record
+    scene.client.stop()
+    async with AsyncExitStack() as stack:
+        stack.callback(scene.client.resume)
+        for account in accounts_of(record.generation):
+            await stack.enter_async_context(lead(scene.database, account))
+        taken_at = time.monotonic()
+        scene.client.resume()
+
+        async def all_refused() -> bool:
+            return len({name.task for begun_at, name in record.refused if begun_at > taken_at}) == TASKS
+
+        await until(all_refused, "what was not refused may go on intending", seconds=LONGEST_WAIT_SECONDS)
+    scene.lease_is_lost = True
+    intended = record.lead_by_another_since(taken_at)
+    record.unexcused += [f"intended though another process led: {text}" for text in intended]
+
+
 async def _disk_full(scene: Scene) -> None:
     failures, acknowledged = len(scene.record.failures), scene.record.acknowledged
     deadline = time.monotonic() + LONGEST_FULL_SECONDS
@@ -197,11 +231,10 @@ async def _disk_full(scene: Scene) -> None:
     scene.over()
 
 
-async def _a_backend(scene: Scene) -> int:
-    """One of those that serve the client."""
+async def _backends(scene: Scene) -> list[int]:
+    """Those that serve the client."""
     async with scene.database.pool.session() as session:
-        pids = (await session.scalars(BACKENDS, {"application": APPLICATION})).all()
-    return int(scene.dice.choice(pids))
+        return list(await session.scalars(BACKENDS, {"application": APPLICATION}))
 
 
 FAULTS: Mapping[Kind, Callable[[Scene], Awaitable[None]]] = {
@@ -216,5 +249,6 @@ FAULTS: Mapping[Kind, Callable[[Scene], Awaitable[None]]] = {
     Kind.ANSWERS_LOST: _answers_lost,
     Kind.CLIENT_STOPPED: _client_stopped,
     Kind.SERVER_STOPPED: _server_stopped,
+    Kind.LEASE_OUTLIVED: _lease_outlived,
     Kind.DISK_FULL: _disk_full,
 }

@@ -57,6 +57,17 @@ class What(StrEnum):
 
 
 FILLS = frozenset({What.FILL, What.FILL_IN_UNIT_OF_WORK, What.FILL_TWICE_AT_ONCE})
+#: What the exchange says, and is stored whoever leads the account; a unit of work intends something besides.
+FACTS = frozenset(
+    {
+        What.ACKNOWLEDGE,
+        What.FILL,
+        What.FILL_TWICE_AT_ONCE,
+        What.FILL_AGAIN,
+        What.CANCELED,
+        What.SAVE_PORTFOLIO,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,12 @@ from tests.servers import DEADLINE_SECONDS, PostgresServer
 
 DISK_BYTES = 4 << 30
 #: With no spare segments the WAL, too, soon needs more of a full disk.
-SETTINGS = {"wal_recycle": "off", "min_wal_size": "32MB", "max_wal_size": "128MB"}
+SETTINGS = {
+    "wal_recycle": "off",
+    "min_wal_size": "32MB",
+    "max_wal_size": "128MB",
+    "recovery_init_sync_method": "syncfs",  # a thousand recoveries, each of a thousand files
+}
 MKFS = ("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal")
 
 # Outlives even a SIGKILL of the bench: its input ends with the bench, and soon nothing uses the disk.

@@ -68,7 +68,8 @@ class Traded:
             self.announce("acknowledged", place, answer=answer)
 
     def announce(self, said: str, place: int, **facts: object) -> None:
-        line = json.dumps({"said": said, "of": self.plan.name, "call": place, **facts})
+        what = self.plan.calls[place].what
+        line = json.dumps({"said": said, "of": self.plan.name, "call": place, "what": what, "at": 0, **facts})
         self.record.hear(json.loads(line))
 
     async def make(self, place: int) -> None:
@@ -220,8 +221,22 @@ async def test_an_answer_that_is_not_what_is_stored_is_noticed(trade: Trade) -> 
 
 def test_an_error_that_no_fault_excuses_is_a_finding() -> None:
     record = Record(0)
-    failed = {"said": "failed", "of": Name(0, 0, 0), "call": 0, "message": ""}
-    record.hear({**failed, "error": "ConnectionLost"})
-    record.hear({**failed, "error": "StaleWrite"})
-    assert len(record.failures) == 2
-    assert record.unexcused == ["call 0 of 0.0.0: StaleWrite: "]
+    failed = {"said": "failed", "of": Name(0, 0, 0), "call": 0, "what": What.DECIDE, "message": ""}
+    for error in ("ConnectionLost", "LeaseLost", "StaleWrite"):
+        record.hear({**failed, "error": error})
+    record.hear({**failed, "error": "LeaseLost", "what": What.FILL})
+    assert len(record.failures) == 4
+    assert record.unexcused == [
+        "call 0 of 0.0.0: StaleWrite: ",
+        "a fact was refused: call 0 of 0.0.0: LeaseLost: ",
+    ]
+
+
+def test_what_was_intended_while_another_process_led_is_a_finding() -> None:
+    record = Record(0)
+    for at, said in ((1.0, "began"), (3.0, "acknowledged")):
+        call = {"of": Name(0, 0, 0), "call": 0, "what": What.DECIDE, "answer": []}
+        record.hear({**call, "said": said, "at": at})
+    assert record.lead_by_another_since(0.5) == ["call 0 of 0.0.0: decide"]
+    # What began before may have been stored before.
+    assert record.lead_by_another_since(2.0) == []
