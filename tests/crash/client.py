@@ -19,6 +19,7 @@ from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
 from gal_friday.state.leases import Lease, hold_lease
+from gal_friday.state.recovery import recover
 from tests.crash.calls import Caller
 from tests.crash.lifecycles import TASKS, Lifecycle, Name, account_of, accounts_of
 
@@ -98,10 +99,11 @@ class Task:
 
 
 async def do(database: Database, seed: int, work: dict[str, Any], stopping: asyncio.Event) -> None:
-    """Lead the accounts, and trade in them until *stopping* is set."""
+    """Lead the accounts, recover them, and trade in them until *stopping* is set."""
     async with AsyncExitStack() as stack:
         for account in accounts_of(work["generation"]):
-            await stack.enter_async_context(lead(database, account))
+            lease = await stack.enter_async_context(lead(database, account))
+            (await recover(database, account_id=account, lease=lease)).require()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for number, task in enumerate(work["tasks"]):
             worker = Task(database, seed, work["generation"], number, stopping)
