@@ -35,8 +35,8 @@ RENEWALS = 3
 #: How long transactions in the way of a takeover are looked for, at each try.
 MAKING_WAY_SECONDS = 1.0
 
-# A process may stop between two messages of a statement. The server takes its transaction for active, waits for
-# the next message, and none of its timeouts, for statements or for idle transactions, ends that.
+# A process may stop between two messages of a statement. The server takes its transaction for active, waits
+# for the next message, and none of its timeouts, for statements or for idle transactions, ends that.
 END_WHO_IS_STOPPED = text(
     "SELECT pg_terminate_backend(session.pid)"
     " FROM unnest(pg_blocking_pids(:waiting)) AS blocking (pid)"
