@@ -1,6 +1,7 @@
 """Rounds: trade, strike, wait for the recovery, check; on one database, so that damage would add up."""
 
 import asyncio
+import math
 import random
 import time
 from contextlib import AsyncExitStack
@@ -110,19 +111,19 @@ class Bench:
             self.record.unexcused.append(f"the client died by itself: {self._log.read_text()[-2000:]}")
         goes_on = client.is_alive and not scene.lease_is_lost
         if goes_on:
-            recovery = await self._recovered_after(scene.struck_at) - scene.began_at
+            recovery = await self._recovery_seconds(scene.struck_at, since=scene.began_at)
         await self._pause()
         await self._server_answers()
         await self._client_is_quiet(is_gone=not client.is_alive)
         verdict = await check(self._database, self.record, self.seed)
         acknowledged = self.record.acknowledged - self.record.counted
         self.record.counted += acknowledged
-        verdict.violations += self.record.unexcused
-        self.record.unexcused.clear()
         if not goes_on:
             restarted_at = time.monotonic()
             await self._working()
-            recovery = await self._recovered_after(restarted_at) - restarted_at
+            recovery = await self._recovery_seconds(restarted_at, since=restarted_at)
+        verdict.violations += self.record.unexcused
+        self.record.unexcused.clear()
         return Round(number, kind, acknowledged, verdict, recovery)
 
     async def check_all(self) -> Verdict:
@@ -171,15 +172,19 @@ class Bench:
 
         await until(is_enough, "the client makes no progress", seconds=RECOVERY_SECONDS)
 
-    async def _recovered_after(self, moment: float) -> float:
-        """When the first call after *moment* was acknowledged."""
+    async def _recovery_seconds(self, moment: float, *, since: float) -> float:
+        """How long it was from *since* to the first call acknowledged after *moment*."""
 
         async def has_recovered() -> bool:
             await in_thread(self._server.revive)
             return any(at > moment for at in self._acknowledged_at)
 
-        await until(has_recovered, "no call succeeds after the fault", seconds=RECOVERY_SECONDS)
-        return next(at for at in self._acknowledged_at if at > moment)
+        try:
+            await until(has_recovered, "no call succeeds after the fault", seconds=RECOVERY_SECONDS)
+        except TimeoutError as error:  # what is stored tells why
+            self.record.unexcused.append(str(error))
+            return math.inf
+        return next(at for at in self._acknowledged_at if at > moment) - since
 
     async def _server_answers(self) -> None:
         async def answers() -> bool:

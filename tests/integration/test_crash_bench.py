@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.crash import __main__ as bench
-from tests.crash.bench import Round
+from tests.crash.bench import Bench, Round
 from tests.crash.check import Verdict
 from tests.crash.faults import Kind, kinds_not_run
 from tests.crash.process import ROOT, unmeasured
-from tests.servers import wait_for
+from tests.servers import TRADER, wait_for
 
 
 def still_run(pids: Iterable[int]) -> bool:
@@ -58,6 +58,18 @@ def test_nothing_stays_when_it_is_ended(how: signal.Signals) -> None:
     wait_for(lambda: not still_run(started), f"{started} still run")
     wait_for(lambda: not data_directory.parent.exists(), f"{data_directory} is still there")
     assert str(data_directory) not in Path("/proc/mounts").read_text()
+
+
+async def test_a_server_that_acknowledges_what_is_not_yet_durable_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.crash.bench.RECOVERY_SECONDS", 5.0)
+    async with Bench(seed=1) as struck:
+        struck._server.run("psql", "-c", f"ALTER ROLE {TRADER} SET synchronous_commit = off")
+        struck._server.run("psql", "-c", "ALTER SYSTEM SET wal_writer_delay = '10s'")
+        struck._server.restart()
+        verdict = (await struck.round(Kind.POSTMASTER_KILLED)).verdict
+    assert any("missing from" in violation for violation in verdict.violations)
 
 
 def a_round(kind: Kind, *violations: str) -> Round:
