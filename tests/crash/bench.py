@@ -31,7 +31,9 @@ ROUNDS_PER_GENERATION = 10
 #: Calls acknowledged in a round before it is struck: at least one, at most so many.
 MOST_CALLS = 40
 LONGEST_MOMENT_SECONDS = 0.02
-RECOVERY_SECONDS = 60.0
+RECOVERY_SECONDS = 30.0
+#: Nothing that must end may take longer.
+DEADLINE_SECONDS = 60.0
 
 IS_BUSY = text(
     "SELECT count(*) FROM pg_stat_activity WHERE application_name = :application"
@@ -170,7 +172,7 @@ class Bench:
         async def is_enough() -> bool:
             return self.record.acknowledged >= enough
 
-        await until(is_enough, "the client makes no progress", seconds=RECOVERY_SECONDS)
+        await until(is_enough, "the client makes no progress", seconds=DEADLINE_SECONDS)
 
     async def _recovery_seconds(self, moment: float, *, since: float) -> float:
         """How long it was from *since* to the first call acknowledged after *moment*."""
@@ -191,7 +193,7 @@ class Bench:
             await in_thread(self._server.revive)
             return (await self._database.pool.health_check(timeout_seconds=1)).ok
 
-        await until(answers, "the server does not come back", seconds=RECOVERY_SECONDS)
+        await until(answers, "the server does not come back", seconds=DEADLINE_SECONDS)
 
     async def _client_is_quiet(self, *, is_gone: bool) -> None:
         """Return once the server does nothing any more of what the client had asked for."""
@@ -201,7 +203,7 @@ class Bench:
             async with self._database.pool.session() as session:
                 return bool(await session.scalar(IS_BUSY, who) == 0)
 
-        await until(is_quiet, "the client's transactions do not end", seconds=RECOVERY_SECONDS)
+        await until(is_quiet, "the client's transactions do not end", seconds=DEADLINE_SECONDS)
 
 
 async def begin_generation(database: Database, generation: int) -> Record:
