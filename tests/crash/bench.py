@@ -18,7 +18,7 @@ from tests.conftest import make_template
 from tests.crash.check import Verdict, check
 from tests.crash.client import APPLICATION
 from tests.crash.faults import FAULTS, Kind, Scene, in_thread
-from tests.crash.lifecycles import Lifecycle, accounts_of
+from tests.crash.lifecycles import accounts_of, lifecycle
 from tests.crash.process import ClientProcess
 from tests.crash.record import Record
 from tests.crash.server import CrashServer
@@ -27,7 +27,7 @@ from tests.factories import a_strategy
 from tests.servers import TRADER, postgres_bin_directories
 from tests.waiting import until
 
-ROUNDS_PER_GENERATION = 10
+ROUNDS_PER_GENERATION = 6
 #: Calls acknowledged in a round before it is struck: at least one, at most so many.
 MOST_CALLS = 40
 LONGEST_MOMENT_SECONDS = 0.02
@@ -147,7 +147,7 @@ class Bench:
             self._client = await ClientProcess.start(self._url, self.seed, self._log, self._hear)
             self._is_working = False
         if not self._is_working:
-            lengths = {name: len(Lifecycle(self.seed, name).calls) for name in self.record.courses}
+            lengths = {name: len(lifecycle(self.seed, name).calls) for name in self.record.courses}
             self._client.work(self.record.work(lengths))
             self._is_working = True
         return self._client

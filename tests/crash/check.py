@@ -14,7 +14,7 @@ from gal_friday.database import Database
 from gal_friday.state.verification import verify
 from tests.crash.audit import audit_differences
 from tests.crash.expected import differences, expected_rows
-from tests.crash.lifecycles import FILLS, Lifecycle, What, accounts_of
+from tests.crash.lifecycles import FILLS, Lifecycle, What, accounts_of, lifecycle
 from tests.crash.record import Course, Record
 from tests.crash.rows import Rows, stored_rows
 
@@ -50,7 +50,7 @@ async def check_in(uow: UnitOfWork, record: Record, seed: int) -> Verdict:
     Of a call in flight it is known from then on whether it happened.
     """
     accounts = accounts_of(record.generation)
-    plans = {name: Lifecycle(seed, name) for name in record.courses}
+    plans = {name: lifecycle(seed, name) for name in record.courses}
     stored = await stored_rows(uow, accounts, plans.values())
     answers = await _stored_fills(uow, accounts)
     verdict = Verdict(violations=await audit_differences(uow, accounts))

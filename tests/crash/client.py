@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
+from gal_friday.errors import LeaseLost
 from gal_friday.state.leases import Lease, hold_lease
 from gal_friday.state.recovery import recover
 from tests.crash.calls import Caller
@@ -53,16 +54,44 @@ def announce(said: str, **facts: Any) -> None:
     os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
+class Leader:
+    """Leads the accounts that are traded in, and has recovered them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._generation: int | None = None
+        self._leases = AsyncExitStack()
+        #: A call was refused for want of the lease.
+        self.was_refused = False
+
+    async def lead(self, generation: int) -> None:
+        if generation == self._generation and not self.was_refused:
+            return
+        await self._leases.aclose()
+        for account in accounts_of(generation):
+            lease = await self._leases.enter_async_context(lead(self._database, account))
+            (await recover(self._database, account_id=account, lease=lease)).require()
+        self._generation, self.was_refused = generation, False
+
+
 class Task:
     """One of the tasks: its lifecycles one after the other, the unfinished ones first."""
 
     def __init__(
-        self, database: Database, seed: int, generation: int, task: int, stopping: asyncio.Event
+        self,
+        database: Database,
+        leader: Leader,
+        *,
+        seed: int,
+        generation: int,
+        number: int,
+        stopping: asyncio.Event,
     ) -> None:
-        self._caller = Caller(database, account_of(generation, task))
+        self._leader = leader
+        self._caller = Caller(database, account_of(generation, number))
         self._seed = seed
         self._generation = generation
-        self._task = task
+        self._number = number
         self._stopping = stopping
         self._has_set_aside = False
 
@@ -74,7 +103,7 @@ class Task:
             following += 1
 
     async def _go_through(self, number: int, done: int) -> None:
-        name = Name(self._generation, self._task, number)
+        name = Name(self._generation, self._number, number)
         plan = Lifecycle(self._seed, name)
         while done < len(plan.calls) and not self._stopping.is_set():
             if await self._make(plan, done):
@@ -92,21 +121,22 @@ class Task:
         try:
             answer = await self._caller.make(plan, plan.calls[place])
         except Exception as error:  # noqa: BLE001 -- whatever it is, the bench judges it
+            self._leader.was_refused |= isinstance(error, LeaseLost)
             announce("failed", **call, error=type(error).__name__, message=str(error)[:500])
             return False
         announce("acknowledged", **call, answer=answer)
         return True
 
 
-async def do(database: Database, seed: int, work: dict[str, Any], stopping: asyncio.Event) -> None:
-    """Lead the accounts, recover them, and trade in them until *stopping* is set."""
-    async with AsyncExitStack() as stack:
-        for account in accounts_of(work["generation"]):
-            lease = await stack.enter_async_context(lead(database, account))
-            (await recover(database, account_id=account, lease=lease)).require()
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+async def do(
+    database: Database, leader: Leader, seed: int, work: dict[str, Any], stopping: asyncio.Event
+) -> None:
+    """Lead the accounts, and trade in them until *stopping* is set."""
+    await leader.lead(work["generation"])
+    async with asyncio.TaskGroup() as tasks:
         for number, task in enumerate(work["tasks"]):
-            worker = Task(database, seed, work["generation"], number, stopping)
+            options = {"seed": seed, "generation": work["generation"], "number": number}
+            worker = Task(database, leader, stopping=stopping, **options)
             tasks.create_task(worker.run(task["unfinished"], task["next"]))
 
 
@@ -122,10 +152,11 @@ async def main(url: str, seed: int) -> None:
     threading.Thread(target=read, daemon=True).start()
     async with DatabaseConnectionPool(SETTINGS, url=make_url(url)) as pool:
         database = Database(pool)
+        leader = Leader(database)
         while True:
             stopping = asyncio.Event()
             work = json.loads(await lines.get())
-            working = asyncio.create_task(do(database, seed, work, stopping))
+            working = asyncio.create_task(do(database, leader, seed, work, stopping))
             await lines.get()
             stopping.set()
             await working

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -14,7 +15,7 @@ from gal_friday.dal.models import Side
 from tests.factories import NOON
 
 TASKS = 8
-TASKS_PER_ACCOUNT = 2
+TASKS_PER_ACCOUNT = 4
 _PAIRS = ("BTC/USD", "ETH/USD")
 
 
@@ -206,3 +207,9 @@ class Lifecycle:
 
 def _opposite(side: Side) -> Side:
     return Side.SELL if side is Side.BUY else Side.BUY
+
+
+@cache
+def lifecycle(seed: int, name: Name) -> Lifecycle:
+    """The plan of *name*, made once."""
+    return Lifecycle(seed, name)
