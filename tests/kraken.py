@@ -56,6 +56,39 @@ class Kraken:
             recording("http_spot_balance") or {},
         )
 
+    @classmethod
+    def generated(cls) -> "Kraken":
+        """The same in the same form, for where the recordings are absent."""
+        bought = _order("BTC", "buy", "0.50000000", "29500.0", 1688583840.8648)
+        sold = _order("ETH", "sell", "1.00000000", "0", 1688584240.1234)
+        return cls(
+            {"O26VBY-ISGAE-JP5TLU": bought, "OYEQF4-FDE4C-NMUYUI": sold},
+            {
+                "O5KZFT-GH3AD-LP6TLU": {**bought, "status": "closed", "vol_exec": "0.50000000"},
+                "OCLOSED-2-TESTID": {**sold, "status": "closed", "vol_exec": "1.00000000"},
+            },
+            {
+                "TCCCTY": _trade("O26VBY-ISGAE-JP5TLU", bought, "29500.50", "23.60", 1688585840.8921),
+                "TDCVFQ": _trade("OYEQF4-FDE4C-NMUYUI", sold, "1799.75", "3.60", 1688586440.3456),
+            },
+            {"ZUSD": "200000.00", "XXBT": "0.5", "ETH": "2.0"},
+        )
+
+    @classmethod
+    def busy(cls, *, orders: int, fills_each: int) -> "Kraken":
+        """Closed orders with fills, many of them of the same second."""
+        kraken = cls()
+        for number in range(orders):
+            name = f"O{number:05}"
+            opened = 1688583840.5 + number // 20
+            volume = f"{fills_each}.00000000"
+            order = {**_order("BTC", "buy", volume, "29500.0", opened), "userref": number}
+            kraken.closed[name] = {**order, "status": "closed", "vol_exec": volume}
+            for part in range(fills_each):
+                fill = {**_trade(name, order, "29500.0", "0.1", opened), "vol": "1.00000000"}
+                kraken.trades[f"T{number:05}-{part}"] = fill
+        return kraken
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Any]:
         """ccxt's `kraken`, which talks to this one."""
@@ -123,6 +156,36 @@ class Kraken:
 
     def _openpositions(self, _: Mapping[str, str]) -> list[Any]:
         return []
+
+
+def _order(base: str, side: str, volume: str, price: str, opened: float) -> dict[str, Any]:
+    pair = {"BTC": "XBTUSDT", "ETH": "ETHUSDT"}[base]
+    kind = "limit" if float(price) else "market"
+    return {
+        "userref": 0,
+        "status": "open",
+        "opentm": opened,
+        "descr": {"pair": pair, "type": side, "ordertype": kind, "price": price, "price2": "0"},
+        "vol": volume,
+        "vol_exec": "0.00000000",
+        "fee": "0.00000",
+        "price": price,
+        "oflags": "fciq",
+    }
+
+
+def _trade(order_id: str, order: dict[str, Any], price: str, fee: str, time: float) -> dict[str, Any]:
+    return {
+        "ordertxid": order_id,
+        "pair": order["descr"]["pair"],
+        "time": time,
+        "type": order["descr"]["type"],
+        "ordertype": order["descr"]["ordertype"],
+        "price": price,
+        "fee": fee,
+        "vol": order["vol"],
+        "maker": True,
+    }
 
 
 def _of_client(orders: dict[str, Any], asked: Mapping[str, str]) -> dict[str, Any]:

@@ -55,7 +55,10 @@ class ScriptedExchange:
         return [order for order in self.closed if (order["timestamp"] or 0) >= (since or 0)]
 
     async def fetch_order(
-        self, id: str, symbol: str | None = None, params: dict[str, Any] = {}  # noqa: A002, B006
+        self,
+        id: str,
+        symbol: str | None = None,
+        params: dict[str, Any] = {},  # noqa: A002, B006
     ) -> dict[str, Any]:
         await self._answer("fetch_order", id)
         for order in (*self.open, *self.closed, *self.unlisted):
@@ -97,7 +100,7 @@ def milliseconds(moment: datetime) -> int:
     return round((moment - EPOCH).total_seconds() * 1000)
 
 
-def their_order(order: Order | None = None, **overrides: Any) -> dict[str, Any]:
+def their_order(order: Order | None = None, /, **overrides: Any) -> dict[str, Any]:
     """An order as ccxt unifies it; that of *order* where one is given."""
     values: dict[str, Any] = {
         "id": "OX-1",
@@ -119,7 +122,7 @@ def their_order(order: Order | None = None, **overrides: Any) -> dict[str, Any]:
     return {**values, **overrides}
 
 
-def their_trade(order: Order | None = None, **overrides: Any) -> dict[str, Any]:
+def their_trade(order: Order | None = None, /, **overrides: Any) -> dict[str, Any]:
     """One unit executed at 50,000 for 13 USD, as ccxt unifies it."""
     values: dict[str, Any] = {
         "id": "T-1",

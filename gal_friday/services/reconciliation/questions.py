@@ -27,7 +27,7 @@ class Absent(Enum):
 
 
 class Questions:
-    """One reading of an exchange: what it did not answer is in `failures`, what made no sense in `problems`."""
+    """One reading of an exchange; `failures` has what it did not answer, `problems` what made no sense."""
 
     def __init__(
         self, api: ExchangeApi, exchange: str, *, timeout_seconds: float, window: timedelta | None

@@ -83,8 +83,9 @@ class Difference:
     @property
     def identity(self) -> tuple[object, ...]:
         """What makes it the same difference when it is seen again."""
-        moved = (self.ours, self.theirs) if self.kind is not DifferenceKind.BALANCE else (self.amount,)
-        return (self.kind, self.subject, *moved)
+        values = (self.amount,) if self.kind is DifferenceKind.BALANCE else (self.ours, self.theirs)
+        names = (self.subject.exchange_order_id, self.subject.client_order_id, self.subject.trading_pair)
+        return (self.kind, *names, self.subject.fill_id, self.subject.currency, *values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
