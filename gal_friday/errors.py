@@ -206,6 +206,10 @@ class OrderInDoubt(PersistenceError):
     hint = "ask the exchange for the order by its client_order_id before it is sent again"
 
 
+class ExchangeUnavailable(PersistenceError):
+    """The exchange did not answer."""
+
+
 class NotUnderstood(PersistenceError):
     """The exchange said something that cannot be understood."""
 

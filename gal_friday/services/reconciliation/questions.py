@@ -1,7 +1,6 @@
 """Questions to an exchange: each answered in bounded time, or on record as not answered."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,13 +9,13 @@ from typing import Any, TypeVar
 
 from gal_friday.adapters.ccxt import OrderReport, TradeReport, balances, order_report, trade_report
 from gal_friday.adapters.exchange_api import ExchangeApi, Unified
+from gal_friday.adapters.exchange_errors import is_not_found, told
 from gal_friday.adapters.exchange_pages import Fetch, all_pages
 from gal_friday.errors import NotUnderstood
 
 T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST_MESSAGE = 300
 
 
 class Absent(Enum):
@@ -88,9 +87,9 @@ class Questions:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._api.fetch_order(exchange_order_id, pair)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is no answer
-            if any(kind.__name__ == "OrderNotFound" for kind in type(error).__mro__):
+            if is_not_found(error):
                 return Absent.UNKNOWN
-            self.failures.append(_told(f"fetch_order {exchange_order_id}", error))
+            self.failures.append(told(f"fetch_order {exchange_order_id}", error))
             return Absent.NO_ANSWER
         return self._order(answer) or Absent.NO_ANSWER
 
@@ -151,7 +150,7 @@ class Questions:
             async with asyncio.timeout(seconds):
                 return await answer
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is no answer
-            self.failures.append(_told(what, error))
+            self.failures.append(told(what, error))
             return None
 
     def _order(self, fields: Unified, *, listed_as_open: bool = False) -> OrderReport | None:
@@ -175,9 +174,3 @@ class Questions:
 
 def _milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _told(what: str, error: Exception) -> str:
-    """An error in words; what follows a URL's question mark may hold keys."""
-    words = re.sub(r"\?\S*", "?…", str(error))[:_LONGEST_MESSAGE]
-    return f"{what}: {type(error).__name__}" + (f": {words}" if words else "")
