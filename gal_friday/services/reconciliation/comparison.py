@@ -77,6 +77,7 @@ class Comparison:
         self._at = at
         self._settled_before = settled_before
         self._trades = list(theirs.trades or ())
+        self._traded = {(trade.trading_pair, trade.exchange_order_id) for trade in self._trades}
         self._problems: list[str] = []
 
     async def add_older_fills(self, questions: Questions, ours: OwnOrders, limits: Horizon) -> None:
@@ -149,9 +150,8 @@ class Comparison:
 
     def _is_wanted(self, report: OrderReport) -> bool:
         """Whether an order we never sent matters: it can fill, or has."""
-        traded = {(trade.trading_pair, trade.exchange_order_id) for trade in self._trades}
         name = (report.trading_pair, report.exchange_order_id)
-        return report.is_open or bool(report.filled_quantity) or name in traded
+        return report.is_open or bool(report.filled_quantity) or name in self._traded
 
     def _is_the_one(self, ours: OwnOrders, order: Order, report: OrderReport) -> bool:
         """Whether *report*, and no other, is of *order*."""
