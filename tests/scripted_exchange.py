@@ -1,5 +1,6 @@
 """An exchange that answers what it was given, in the shapes ccxt has."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +33,10 @@ class ScriptedExchange:
     unlisted: list[dict[str, Any]] = field(default_factory=list)
     failing: dict[str, Exception] = field(default_factory=dict)
     before: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    never_answers: set[str] = field(default_factory=set)
+    has: dict[str, bool] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
+    positions: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, Any]] = field(default_factory=list)
 
     async def fetch_open_orders(
@@ -56,9 +61,9 @@ class ScriptedExchange:
 
     async def fetch_order(
         self,
-        id: str,
+        id: str,  # noqa: A002 -- the name ccxt has for it
         symbol: str | None = None,
-        params: dict[str, Any] = {},  # noqa: A002, B006
+        params: dict[str, Any] = {},  # noqa: B006
     ) -> dict[str, Any]:
         await self._answer("fetch_order", id)
         for order in (*self.open, *self.closed, *self.unlisted):
@@ -85,10 +90,16 @@ class ScriptedExchange:
         await self._answer("fetch_balance", None)
         return {"total": dict(self.total), "info": {}}
 
+    async def fetch_positions(self) -> list[dict[str, Any]]:
+        await self._answer("fetch_positions", None)
+        return self.positions
+
     async def _answer(self, method: str, about: Any) -> None:
         self.asked.append((method, about))
         if (hook := self.before.pop(method, None)) is not None:
             await hook()
+        if method in self.never_answers:
+            await asyncio.Event().wait()
         if method in self.failing:
             raise self.failing[method]
 

@@ -98,7 +98,9 @@ async def horizon(
         )
     )
     fills_since = since or (last_fill or account.created_at) - overlap
-    not_before = since or await _taken_over(uow, scope.account_id)
+    not_before = await _taken_over(uow, scope.account_id)
+    if not_before is not None and since is not None:
+        not_before = min(not_before, since)
     if not_before is not None:
         fills_since = max(fills_since, not_before)
     unacknowledged_since = await uow.session.scalar(

@@ -1,7 +1,7 @@
 """What follows from an order as we have it and as the exchange tells it: news, or a difference."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from gal_friday.adapters.ccxt import OrderReport
@@ -71,8 +71,6 @@ def differences(
 ) -> list[Difference]:
     """What remains between the two once everything the exchange said is stored."""
     subject = subject_of(order, report)
-    if contradicts(order, report):
-        return [_difference(DifferenceKind.ORDER_CONTRADICTS, subject, _whole(order), _whole(report))]
     found = []
     filled = report.filled_quantity
     if fills_are_known and filled is not None and differ(order.filled_quantity, filled):
@@ -93,6 +91,18 @@ def unknown_there(order: Order, settled_before: datetime) -> Difference | None:
     never_acknowledged = order.exchange_order_id is None
     kind = DifferenceKind.ORDER_IN_DOUBT if never_acknowledged else DifferenceKind.ORDER_UNKNOWN_THERE
     return _difference(kind, subject_of(order), order.status, None)
+
+
+def contradiction(order: Order, report: OrderReport) -> Difference:
+    """An order that carries our id and cannot be ours, or is not the only one that does."""
+    subject = subject_of(order, report)
+    return _difference(DifferenceKind.ORDER_CONTRADICTS, subject, _whole(order), _whole(report))
+
+
+def looks_like(order: Order, report: OrderReport) -> Difference:
+    """An order that may be ours."""
+    subject = subject_of(order, report)
+    return _difference(DifferenceKind.ORDER_MAY_BE_OURS, subject, order.status, report.status)
 
 
 def may_be(order: Order, report: OrderReport) -> bool:
@@ -136,8 +146,3 @@ def _whole(it: Order | OrderReport) -> str:
 
 def _shown(amount: Decimal) -> str:
     return format(canonical(amount), "f")
-
-
-def settled_before(now: datetime, grace_seconds: float) -> datetime:
-    """What was done since may still be on its way."""
-    return now - timedelta(seconds=grace_seconds)

@@ -9,7 +9,8 @@ from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
 from gal_friday.database import Database
 from gal_friday.errors import InvalidValue
 from gal_friday.services.reconciliation.books import Horizon, Scope, horizon
-from gal_friday.services.reconciliation.comparison import Comparison, Found
+from gal_friday.services.reconciliation.comparison import Comparison
+from gal_friday.services.reconciliation.found import Found
 from gal_friday.services.reconciliation.questions import Questions
 from gal_friday.services.reconciliation.reading import ask_for_the_rest, read_exchange, read_ours
 from gal_friday.services.reconciliation.rehearsal import Transactions, rehearsal
