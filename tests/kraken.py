@@ -90,12 +90,17 @@ class Kraken:
         return kraken
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Any]:
-        """ccxt's `kraken`, which talks to this one."""
+    async def listening(self) -> AsyncIterator[str]:
+        """The URL it answers at."""
         app = web.Application()
         app.router.add_route("*", "/0/{kind}/{name}", self._answer)
         async with TestServer(app) as server:
-            url = f"http://{server.host}:{server.port}"
+            yield f"http://{server.host}:{server.port}"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Any]:
+        """ccxt's `kraken`, which talks to this one."""
+        async with self.listening() as url:
             exchange = ccxt.async_support.kraken(
                 {
                     "apiKey": "key",
