@@ -14,7 +14,7 @@ from gal_friday.services.reconciliation.books import Scope
 from gal_friday.services.reconciliation.judgement import differ
 from gal_friday.services.reconciliation.report import Difference, DifferenceKind, Repair, RepairKind, Subject
 
-_AT_ONCE = 500
+_AT_ONCE = 100
 
 
 async def take(uow: UnitOfWork, *, scope: Scope, trades: Sequence[TradeReport]) -> list[Repair | Difference]:
