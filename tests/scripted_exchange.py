@@ -37,6 +37,7 @@ class ScriptedExchange:
     has: dict[str, bool] = field(default_factory=dict)
     features: dict[str, Any] = field(default_factory=dict)
     positions: list[dict[str, Any]] = field(default_factory=list)
+    heeds_since: bool = True
     asked: list[tuple[str, Any]] = field(default_factory=list)
 
     async def fetch_open_orders(
@@ -83,6 +84,7 @@ class ScriptedExchange:
             trade
             for trade in self.trades
             if not isinstance(trade["timestamp"], int)
+            or not self.heeds_since
             or (since or 0) <= trade["timestamp"] <= params.get("until", trade["timestamp"])
         ]
 

@@ -26,7 +26,7 @@ from gal_friday.dal.models import (
 )
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import AlreadyExists, CommitUnknown, InvalidValue
+from gal_friday.errors import AlreadyExists, InvalidValue
 from gal_friday.money import ZERO, canonical, exact
 
 #: What the ids of orders and fills begin with that stand for a position taken over.
@@ -88,10 +88,7 @@ async def adopt(database: Database, adoption: Adoption, *, actor: str | None = N
             )
         return is_new
 
-    async def attempt() -> bool:
-        return await database.retrying(take, actor=actor)
-
-    is_new = await database.pool.retry(attempt, on=(CommitUnknown,))
+    is_new = await database.retrying(take, actor=actor)
     return Adopted(is_new, openings, len(adoption.holdings.positions))
 
 

@@ -183,7 +183,9 @@ async def test_what_cannot_be_is_refused_and_nothing_is_stored(
 async def test_what_was_executed_before_counts_in_what_is_held_and_not_again(database: Database) -> None:
     await adopt(database, an_adoption(replace(HELD, at=datetime.now(UTC))))
     exchange = ScriptedExchange(
-        trades=[their_trade(id="long ago")], total={name: str(each) for name, each in HELD.balances.items()}
+        heeds_since=False,
+        trades=[their_trade(id="long ago")],
+        total={name: str(each) for name, each in HELD.balances.items()},
     )
     report = await Reconciler(database, exchange, exchange=EXCHANGE, account_id="main").reconcile()
     assert report.agrees

@@ -79,7 +79,7 @@ class Comparison:
             found += await runner.do_together(together, one_by_one)
         found += self._remaining(await store.do(self._read))
         balances = self._theirs.balances
-        if balances is not None:
+        if balances is not None and self._theirs.trades is not None:
             account_id = self._scope.account_id
             found += await store.do(lambda uow: balance_differences(uow, balances, account_id))
         return Found(

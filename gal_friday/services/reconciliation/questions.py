@@ -50,7 +50,7 @@ class Questions:
 
     async def closed_orders(self, since: datetime, pairs: Sequence[str]) -> list[OrderReport] | None:
         """Orders at their end, made since; None without an answer or where the exchange cannot list them."""
-        if self._has("fetchClosedOrders") is False:
+        if self._lacks("fetchClosedOrders"):
             return None
         records = await self._pages("fetchClosedOrders", self._api.fetch_closed_orders, since, pairs)
         if records is None:
@@ -102,7 +102,7 @@ class Questions:
         asked: list[tuple[str, Fetch, int | None]] = [
             ("fetch_open_orders", self._api.fetch_open_orders, None)
         ]
-        if self._has("fetchClosedOrders") is not False:
+        if not self._lacks("fetchClosedOrders"):
             asked.append(("fetch_closed_orders", self._api.fetch_closed_orders, _milliseconds(since)))
         for name, fetch, start in asked:
             answer = await self._ask(f"{name} of {client_order_id}", fetch(pair, start, None, dict(params)))
@@ -160,8 +160,10 @@ class Questions:
             self.problems.append(str(error))
             return None
 
-    def _has(self, method: str) -> object:
-        return getattr(self._api, "has", {}).get(method)
+    def _lacks(self, method: str) -> bool:
+        """Whether the exchange says that it cannot be asked this."""
+        has = getattr(self._api, "has", {})
+        return method in has and not has[method]
 
     def _symbols(self, method: str, pairs: Sequence[str]) -> Sequence[str | None]:
         """All pairs at once, unless the exchange wants them one by one."""

@@ -37,6 +37,8 @@ async def read_exchange(questions: Questions, horizon: Horizon) -> ExchangeSide:
     reports = [*(listed_open or ()), *(listed_closed or ())]
     orders = {(report.trading_pair, report.exchange_order_id): report for report in reports}
     trades = await questions.trades(horizon.fills_since, horizon.pairs)
+    if trades is not None:  # some exchanges take whole seconds, and give what was before
+        trades = [trade for trade in trades if trade.filled_at >= horizon.fills_since]
     return ExchangeSide(orders, trades, await questions.balances())
 
 

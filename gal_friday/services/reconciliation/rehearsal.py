@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import AlreadyExists, CommitUnknown
+from gal_friday.errors import AlreadyExists
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], Awaitable[T]]
@@ -33,14 +33,10 @@ class Transactions:
 
     async def do(self, work: Work[T]) -> T:
         """Raises what *work* raises."""
-
-        async def attempt() -> T:
-            return await self._database.retrying(work, actor=self._actor)
-
         # AlreadyExists: another order was being given the same exchange_order_id; it has it by now.
         with suppress(AlreadyExists):
-            return await self._database.pool.retry(attempt, on=(CommitUnknown,))
-        return await self._database.pool.retry(attempt, on=(CommitUnknown,))
+            return await self._database.retrying(work, actor=self._actor)
+        return await self._database.retrying(work, actor=self._actor)
 
 
 class _Rehearsal:
