@@ -232,7 +232,17 @@ class NotYetStored(PersistenceError):
 class OrderInDoubt(PersistenceError):
     """The exchange was asked, and what came of it is not known here."""
 
-    hint = "ask the exchange for the order by its client_order_id before it is sent again"
+    hint = "gal-friday reconcile asks the exchange for it by its client_order_id; only then send it again"
+
+
+class ExchangeUnavailable(PersistenceError):
+    """The exchange did not answer."""
+
+    hint = "the same command again: nothing was stored"
+
+
+class NotUnderstood(PersistenceError):
+    """The exchange said something that cannot be understood."""
 
 
 # --- the schema ----------------------------------------------------------------------------------------

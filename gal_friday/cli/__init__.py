@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gal_friday import __version__
-from gal_friday.cli import audit, books, db, demo, embedded, journal, recovery, replay, roles
+from gal_friday.cli import audit, books, db, demo, embedded, exchange, journal, recovery, replay, roles
 from gal_friday.config import Settings
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app.add_typer(journal.app, name="journal", help="Facts that wait on disk for the
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)
+app.command("reconcile")(exchange.reconcile)
+app.command("adopt")(exchange.adopt)
 app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
 
