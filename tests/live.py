@@ -1,6 +1,6 @@
 """A LiveTradingEngine to test with, and the exchange it trades at."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -14,15 +14,13 @@ from gal_friday.dal.models import (
     InstrumentKind,
     Order,
     OrderStatus,
-    PortfolioPosition,
-    PyramidingState,
     Side,
     Signal,
     SignalLog,
     Strategy,
 )
 from gal_friday.database import Database
-from gal_friday.services.live.terms import Contract, EntryTerms, Intended
+from gal_friday.services.live.terms import Contract, EntryTerms
 from gal_friday.services.live_engine import LiveTradingEngine
 from gal_friday.services.order_gateway import Amendment, Answer
 from gal_friday.state.leases import Lease
@@ -44,8 +42,10 @@ class Recovered:
     may_trade: bool = True
 
 
-async def recovered(_: Database, *, lease: Lease) -> Recovered:
+async def recovered(database: Database, *, lease: Lease) -> Recovered:
     """A recovery that finds nothing in the way."""
+    async with database.transaction() as uow:
+        await uow.leases.require(lease.account_id)
     return Recovered()
 
 
@@ -62,7 +62,9 @@ class Market:
     asked: list[tuple[str, str]] = field(default_factory=list)
     orders: dict[str, Order] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    while_asked: Callable[[str, Order], Any] | None = None
+    #: Awaited with every request, before the exchange acts and after.
+    while_asked: Callable[[], Awaitable[None]] | None = None
+    once_asked: Callable[[], Awaitable[None]] | None = None
 
     async def submit(self, order: Order) -> Answer:
         assert order.client_order_id not in self.orders, "sent twice"
@@ -83,7 +85,7 @@ class Market:
     async def _answer(self, what: str, order: Order) -> Answer:
         self.asked.append((what, _name(order)))
         if self.while_asked is not None:
-            await self.while_asked(what, order)
+            await self.while_asked()
         if error := self.before.get(what):
             raise error
         if what in self.refuses:
@@ -92,6 +94,8 @@ class Market:
             self.orders[_name(order)] = order
         elif what == "cancel":
             self.ended.add(_name(order))
+        if self.once_asked is not None:
+            await self.once_asked()
         if error := self.after.get(what):
             raise error
         return self._standing(order)
@@ -181,7 +185,12 @@ async def a_traded_strategy(database: Database) -> Strategy:
 
 
 def an_engine(database: Database, market: Market, **options: Any) -> LiveTradingEngine:
-    values: dict[str, Any] = {"recover": recovered, "mode": AccountMode.PAPER, "answer_timeout_seconds": 5.0}
+    values: dict[str, Any] = {
+        "recover": recovered,
+        "mode": AccountMode.PAPER,
+        "answer_timeout_seconds": 5.0,
+        "lease_seconds": 600.0,
+    }
     return LiveTradingEngine(database, market, **{**values, **options})
 
 
@@ -189,12 +198,12 @@ def an_engine(database: Database, market: Market, **options: Any) -> LiveTrading
 class Desk:
     """An engine that trades, and whom it trades for and where."""
 
-    engine: LiveTradingEngine
+    engine: Any  # its answers are read column by column
     market: Market
     database: Database
     strategy: Strategy
 
-    async def base(self, price: int = 100, **overrides: Any) -> Intended:
+    async def base(self, price: int = 100, **overrides: Any) -> Any:
         """A base entry, filled at *price*."""
         outcome = await self.engine.base_entry(
             a_received_signal(), a_proposal(self.strategy), terms(**overrides)
@@ -203,7 +212,7 @@ class Desk:
         await self.engine.fill(filled(outcome.order, price))
         return outcome
 
-    async def pyramid(self, price: int = 110, **overrides: Any) -> Intended:
+    async def pyramid(self, price: int = 110, **overrides: Any) -> Any:
         """A pyramid, filled at *price*."""
         outcome = await self.engine.pyramid(
             a_received_signal("PYRAMID", price=Decimal(price)), a_proposal(self.strategy), terms(**overrides)
@@ -212,18 +221,12 @@ class Desk:
         await self.engine.fill(filled(outcome.order, price))
         return outcome
 
-    async def entry(self, position_id: str) -> PortfolioPosition:
+    async def entry(self, position_id: str) -> Any:
         """The entry as it is stored."""
-        found: PortfolioPosition = await self.database.portfolio_positions.one(
-            (self.engine.account_id, position_id)
-        )
-        return found
+        return await self.database.portfolio_positions.one((self.engine.account_id, position_id))
 
-    async def stored_pyramid(self) -> PyramidingState:
-        found: PyramidingState = await self.database.pyramiding_states.one(
-            (self.engine.account_id, INSTRUMENT)
-        )
-        return found
+    async def stored_pyramid(self) -> Any:
+        return await self.database.pyramiding_states.one((self.engine.account_id, INSTRUMENT))
 
     async def check_memory(self) -> None:
         """What the engine knows is what is stored."""

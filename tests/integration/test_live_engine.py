@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -49,12 +50,10 @@ async def test_a_base_entry_is_stored_whole_and_then_sent(desk: Desk) -> None:
     )
     assert (outcome.is_new, outcome.refusal) == (True, None)
     assert outcome.receipt.processing_status is ProcessingStatus.PROCESSED
-    assert outcome.receipt.signal_id == outcome.signal.id  # type: ignore[union-attr] -- it is there
-    assert outcome.signal.status is SignalStatus.EXECUTED  # type: ignore[union-attr]
-    assert outcome.decision.decision is RiskVerdict.APPROVED  # type: ignore[union-attr]
+    assert outcome.receipt.signal_id == outcome.signal.id
+    assert outcome.signal.status is SignalStatus.EXECUTED
+    assert outcome.decision.decision is RiskVerdict.APPROVED
     order, position = outcome.order, outcome.position
-    assert order is not None
-    assert position is not None
     assert (order.status, order.quantity, order.order_type) == (OrderStatus.NEW, 2, OrderType.MARKET)
     assert (position.status, position.lots, position.quantity) == (EntryStatus.OPEN, 0, 0)
     assert (position.is_base_position, position.initial_stop, position.current_stop) == (True, 90, 90)
@@ -66,20 +65,20 @@ async def test_a_base_entry_is_stored_whole_and_then_sent(desk: Desk) -> None:
 
 async def test_what_is_held_follows_from_the_fills_and_is_protected_at_once(desk: Desk) -> None:
     outcome = await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms(3))
-    assert outcome.order is not None
-    assert outcome.position is not None
     name = outcome.position.position_id
     await desk.engine.fill(filled(outcome.order, 101, Decimal(1)))
     entry = await desk.entry(name)
     assert (entry.lots, entry.quantity, entry.entry_price) == (1, MULTIPLIER, 101)
-    assert entry.net_position_id is not None
     await desk.engine.fill(filled(outcome.order, 103, Decimal(2)))
     entry = await desk.entry(name)
     assert (entry.lots, entry.quantity) == (3, 3 * MULTIPLIER)
     assert entry.entry_price == Decimal("102.333333333333333333")
     assert desk.market.kinds() == ["submit ENTER", "submit STOP", "amend STOP"]
     (stop,) = [o for o in await desk.database.orders.get_active_orders() if o.parent_order_id is not None]
-    assert (stop.side, stop.stop_price, stop.quantity, stop.reduce_only) == (Side.SELL, 90, 3, True)
+    assert stop.side is Side.SELL
+    assert stop.stop_price == 90
+    assert stop.quantity == 3
+    assert stop.reduce_only
     state = await desk.database.portfolio_states.one(("default", "USD"))
     assert state.total_risk_amount == Decimal("369.99999999999999999")
     assert state.total_risk_percent == Decimal("0.0074")
@@ -91,10 +90,7 @@ async def test_a_signal_that_comes_again_changes_nothing_and_says_so(desk: Desk)
     asked = list(desk.market.asked)
     again = await desk.engine.base_entry(received, a_proposal(desk.strategy), terms(7, stop=95))
     assert not again.is_new
-    assert again.order is not None
-    assert first.order is not None
     assert (again.order.id, again.order.quantity) == (first.order.id, 2)
-    assert again.position is not None
     assert again.position.current_stop == 90
     assert again.receipt.duplicate_count == 1
     assert desk.market.asked == asked
@@ -102,25 +98,23 @@ async def test_a_signal_that_comes_again_changes_nothing_and_says_so(desk: Desk)
 
 
 async def test_a_pyramid_stands_on_a_filled_base(desk: Desk) -> None:
-    async def refused() -> str | None:
+    async def refused() -> str:
         outcome = await desk.engine.pyramid(a_received_signal("PYRAMID"), a_proposal(desk.strategy), terms(1))
         assert outcome.order is None
-        assert outcome.signal is not None
         assert outcome.signal.status is SignalStatus.REJECTED
         assert outcome.receipt.processing_status is ProcessingStatus.REJECTED
-        return outcome.refusal
+        return str(outcome.refusal)
 
     assert await refused() == "no base entry is open"
     base = await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms())
     assert await refused() == "the base entry is not filled yet"
-    assert base.order is not None
     await desk.engine.fill(filled(base.order, 100))
     second = await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms())
     assert second.refusal == "a base entry is open already"
     await desk.pyramid(price=110, quantity=1)
     pyramid = await desk.stored_pyramid()
     assert (pyramid.pyramid_count, pyramid.last_pyramid_price) == (1, 110)
-    assert pyramid.base_position_id == base.position.position_id  # type: ignore[union-attr]
+    assert pyramid.base_position_id == base.position.position_id
     assert len(desk.engine.positions) == 2
 
 
@@ -134,7 +128,6 @@ async def test_an_exit_closes_every_entry_by_its_fills_and_ends_the_pyramid(desk
     assert desk.market.kinds("cancel") == ["cancel STOP", "cancel STOP"]
     first, second = outcome.orders
     await desk.engine.fill(filled(first, 120, Decimal(1)))
-    assert base.position is not None
     entry = await desk.entry(base.position.position_id)
     assert (entry.status, entry.lots, entry.realized_pnl) == (EntryStatus.PARTIAL, 1, 200)
     await desk.engine.fill(filled(first, 130, Decimal(1)))
@@ -148,14 +141,13 @@ async def test_an_exit_closes_every_entry_by_its_fills_and_ends_the_pyramid(desk
     assert desk.engine.positions == {}
     again = await desk.engine.exit(a_received_signal("EXIT"), reason="TREND_OVER")
     assert again.refusal == "nothing is held"
-    state = await desk.database.portfolio_states.one(("default", "USD"))
+    state: Any = await desk.database.portfolio_states.one(("default", "USD"))
     assert (state.total_risk_amount, state.closed_equity) == (0, 5_000_400)
 
 
 async def test_an_exit_of_one_entry_leaves_the_others(desk: Desk) -> None:
     await desk.base()
     on_top = await desk.pyramid(quantity=1)
-    assert on_top.position is not None
     outcome = await desk.engine.exit(
         a_received_signal("EXIT"),
         reason="TOO_FAR",
@@ -171,16 +163,13 @@ async def test_an_exit_of_one_entry_leaves_the_others(desk: Desk) -> None:
 
 async def test_a_stop_moves_one_way_unless_somebody_means_it(desk: Desk) -> None:
     base = await desk.base()
-    assert base.position is not None
     name = base.position.position_id
     entry, stop = await desk.engine.update_stop(name, Decimal(95), highest_close=Decimal(108))
-    assert stop is not None
     assert (entry.current_stop, entry.initial_stop, entry.highest_close, stop.stop_price) == (95, 90, 108, 95)
     with pytest.raises(StopLoosened):
         await desk.engine.update_stop(name, Decimal(94))
     assert (await desk.entry(name)).current_stop == 95
     entry, stop = await desk.engine.update_stop(name, Decimal(94), loosened_by="alice")
-    assert stop is not None
     assert (entry.current_stop, stop.stop_price) == (94, 94)
     changes = (await desk.database.audit.search(table="portfolio_positions", actor="alice")).items
     assert [(change.before, change.after) for change in changes]
@@ -190,10 +179,8 @@ async def test_a_stop_moves_one_way_unless_somebody_means_it(desk: Desk) -> None
 
 async def test_a_stop_that_cannot_be_amended_is_placed_anew(desk: Desk) -> None:
     base = await desk.base()
-    assert base.position is not None
     desk.market.refuses.add("amend")
     _, stop = await desk.engine.update_stop(base.position.position_id, Decimal(95))
-    assert stop is not None
     assert (stop.stop_price, stop.status) == (95, OrderStatus.NEW)
     assert desk.market.kinds()[2:] == ["amend STOP", "cancel STOP", "submit STOP"]
 
@@ -202,7 +189,6 @@ async def test_a_stop_that_strikes_closes_the_entry(desk: Desk) -> None:
     base = await desk.base()
     (stop,) = [o for o in await desk.database.orders.get_active_orders() if o.parent_order_id is not None]
     await desk.engine.fill(filled(stop, 89))
-    assert base.position is not None
     entry = await desk.entry(base.position.position_id)
     assert (entry.status, entry.exit_price, entry.exit_reason) == (EntryStatus.CLOSED, 89, "STOP")
     assert (await desk.stored_pyramid()).base_position_id is None
@@ -213,9 +199,7 @@ async def test_a_stop_that_strikes_closes_the_entry(desk: Desk) -> None:
 async def test_an_entry_the_exchange_refuses_never_was(desk: Desk) -> None:
     desk.market.refuses.add("submit")
     outcome = await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms())
-    assert outcome.order is not None
     assert outcome.order.status is OrderStatus.REJECTED
-    assert outcome.position is not None
     assert (outcome.position.status, outcome.position.exit_reason) == (EntryStatus.CLOSED, "ENTRY_REJECTED")
     assert (await desk.stored_pyramid()).base_position_id is None
     desk.market.refuses.clear()
@@ -231,11 +215,9 @@ async def test_an_entry_the_exchange_refuses_never_was(desk: Desk) -> None:
 async def test_a_rollover_moves_the_entry_to_the_next_contract(desk: Desk) -> None:
     base = await desk.base()
     await desk.pyramid(quantity=1)
-    assert base.position is not None
     name = base.position.position_id
     state = await desk.engine.rollover(name, next_contract())
     assert state.position.rollover_status is RolloverStatus.PENDING
-    assert state.order is not None
     assert (state.order.status, state.order.reduce_only) == (OrderStatus.NEW, True)
     await desk.engine.fill(filled(state.order, 105))
     old, new = await desk.entry(name), await desk.entry(f"{name}+1")

@@ -4,16 +4,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from uuid import UUID
 
 from gal_friday.dal.models import Order, OrderStatus, PortfolioPosition, ReportSource
 from gal_friday.errors import CommitUnknown, IllegalTransition, OrderInDoubt
 from gal_friday.services.execution_handler import ExecutionHandler
-from gal_friday.services.live.following import follow
+from gal_friday.services.live.following import Following, follow
 from gal_friday.services.live.gateway import TradingGateway
 from gal_friday.services.live.memory import Memory
 from gal_friday.services.live.orders import ENTRY, STEP, EntryOrders, Step, is_working, orders_of
 from gal_friday.services.live.rollover import UNDER_WAY, RolloverState, go_on
-from gal_friday.services.live.stops import Amend, Cancel, Doubt, Place, protection_due
+from gal_friday.services.live.stops import Amend, Cancel, Doubt, Due, Place, protection_due
 from gal_friday.state import DatabaseStateManager
 from gal_friday.state.state_transaction import StateTransaction
 
@@ -63,9 +64,9 @@ class Conduct:
 
     async def follow(self, position_id: str) -> PortfolioPosition:
         """Let an entry be what its fills say."""
-        position, pyramid = await self.stored(lambda t: follow(t, self.exchange, position_id))
-        self._memory.keep([position], [pyramid])
-        return position
+        following = await self.stored(lambda t: follow(t, self.exchange, position_id))
+        self._memory.keep([following.position], [following.pyramid])
+        return following.position
 
     async def send(self, order: Order, *, is_again: bool = False) -> Order:
         """Send an order that is stored; its entry follows where that ended it. Raises OrderInDoubt."""
@@ -99,11 +100,14 @@ class Conduct:
             await self.protect(position_id)
         return sent
 
-    async def protect(self, position_id: str) -> Order | None:
-        """Let the exchange protect what is held at the current stop; the stop order that was changed."""
+    async def protect(self, position_id: str, due: Due | None = None) -> Order | None:
+        """Let the exchange protect what is held at the current stop; the stop order that was changed.
+
+        *due* is what to begin with, where that is known.
+        """
         changed = None
         for _ in range(_ROUNDS):
-            due = await self.stored(lambda t: protection_due(t, self.exchange, position_id))
+            due = due or await self.stored(lambda t: protection_due(t, self.exchange, position_id))
             match due:
                 case None:
                     return changed
@@ -123,6 +127,7 @@ class Conduct:
                     wanted = (amendment.stop_price, amendment.quantity)
                     if is_working(changed) and (changed.stop_price, changed.quantity) != wanted:
                         changed = await self._cancel(changed, "to be placed anew: it could not be amended")
+            due = None
         log.error("the stop keeps changing", extra={"entry": position_id})
         return changed
 
@@ -149,17 +154,28 @@ class Conduct:
         """Go on with the rollover of an entry from where it stands."""
         return await self.roll(await self.stored(lambda t: go_on(t, self.exchange, position_id)))
 
-    async def heard(self, order: Order) -> None:
+    async def heard(self, order_id: UUID) -> None:
         """Let everything follow that depends on an order of which something was heard."""
-        position_id = order.extra.get(ENTRY)
-        if position_id is None:
+
+        async def let_follow(t: StateTransaction) -> tuple[Following | None, Due | None]:
+            order = await t.uow.orders.one(order_id)
+            name = order.extra.get(ENTRY)
+            if name is None:
+                return None, None
+            following = await follow(t, self.exchange, name)
+            return following, await protection_due(t, self.exchange, name)
+
+        following, due = await self.stored(let_follow)
+        if following is None:
             return
-        position = await self.follow(position_id)
+        position = following.position
+        self._memory.keep([position], [following.pyramid])
         if position.rollover_status in UNDER_WAY:
-            await self.go_on(position_id)
+            await self.go_on(position.position_id)
         if position.rolled_from_position_id is not None:
             await self.go_on(position.rolled_from_position_id)
-        await self.protect(position_id)
+        if due is not None:
+            await self.protect(position.position_id, due)
 
     async def settle(self, order: Order) -> Order:
         """Ask the exchange for an order in doubt, and store what it says of it.

@@ -63,27 +63,25 @@ async def enter(t: StateTransaction, asked: Entering, risk: RiskManager) -> Inte
         return await stored_before(t, entry)
     if asked.signal.exchange != asked.exchange:
         raise InvalidValue("a signal for another exchange", exchange=asked.signal.exchange)
-    entry.processed_by = asked.taken_by
     given = {
         name: value for name, value in column_values(asked.signal).items() if name not in _NOT_THE_SIGNALS
     }
     signal = await t.uow.signals.add(Signal(account_id=t.account_id, fingerprint=entry.fingerprint, **given))
-    entry.signal_id = signal.id
     pyramid = await _pyramid_of(t, entry.instrument)
     refusal = await _refusal(t, pyramid, is_base=asked.is_base)
     if refusal is not None:
         await t.uow.signals.reject(signal.id, refusal)
-        return await _refused(t, Intended(receipt=entry, is_new=True, refusal=refusal, signal=signal))
+        return await _taken(t, asked, Intended(receipt=entry, is_new=True, refusal=refusal, signal=signal))
     decision = await risk.decide(
         t.uow, signal, requested_quantity=asked.terms.quantity, reference_price=asked.price
     )
     if decision.decision not in ALLOWING:
-        return await _refused(
+        return await _taken(
             t,
+            asked,
             Intended(receipt=entry, is_new=True, refusal=decision.reason, signal=signal, decision=decision),
         )
     await t.uow.signals.mark_executed(signal.id)
-    entry.processing_status = ProcessingStatus.PROCESSED
     position = await _position(t, asked, entry)
     order = await t.uow.orders.add(_order(t, signal, position.position_id, decision.approved_quantity))
     await t.save_position(position)
@@ -93,7 +91,7 @@ async def enter(t: StateTransaction, asked: Entering, risk: RiskManager) -> Inte
         pyramid.pyramid_count += 1
     pyramid.last_pyramid_price = position.entry_price
     await t.save_pyramiding_state(pyramid)
-    return Intended(
+    outcome = Intended(
         receipt=entry,
         is_new=True,
         signal=signal,
@@ -102,6 +100,7 @@ async def enter(t: StateTransaction, asked: Entering, risk: RiskManager) -> Inte
         positions=(position,),
         orders=(order,),
     )
+    return await _taken(t, asked, outcome)
 
 
 async def stored_before(t: StateTransaction, entry: SignalLog) -> Intended:
@@ -122,9 +121,13 @@ async def stored_before(t: StateTransaction, entry: SignalLog) -> Intended:
     )
 
 
-async def _refused(t: StateTransaction, outcome: Intended) -> Intended:
-    outcome.receipt.processing_status = ProcessingStatus.REJECTED
-    outcome.receipt.rejection_reason = outcome.refusal
+async def _taken(t: StateTransaction, asked: Entering, outcome: Intended) -> Intended:
+    """Enter into the ledger what became of the signal."""
+    entry, refusal = outcome.receipt, outcome.refusal
+    entry.signal_id = outcome.signal.id if outcome.signal else None
+    entry.processed_by = asked.taken_by
+    entry.processing_status = ProcessingStatus.REJECTED if refusal else ProcessingStatus.PROCESSED
+    entry.rejection_reason = refusal
     await t.uow.flush()
     return outcome
 

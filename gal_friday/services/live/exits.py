@@ -12,6 +12,7 @@ from gal_friday.dal.models import (
     ProcessingStatus,
     SignalLog,
 )
+from gal_friday.errors import InvalidValue
 from gal_friday.services.live.entries import stored_before
 from gal_friday.services.live.following import entry_named
 from gal_friday.services.live.orders import (
@@ -27,6 +28,9 @@ from gal_friday.services.live.orders import (
 )
 from gal_friday.services.live.terms import Intended
 from gal_friday.state.state_transaction import StateTransaction
+
+#: As `portfolio_positions.exit_reason`: what no column takes would be found out when it is filled.
+_LONGEST_REASON = 64
 
 NOTHING_IS_HELD = "nothing is held"
 
@@ -45,11 +49,12 @@ async def leave(
 
     An entry of which nothing is filled yet has no order here: it is only to be canceled.
     """
+    if not 0 < len(reason.strip()) <= _LONGEST_REASON:
+        raise InvalidValue("an exit has a reason, of 64 characters at most", reason=reason)
     receipt = await t.log_signal(received)
     entry = receipt.entry
     if not receipt.is_new:
         return await stored_before(t, entry)
-    entry.processed_by = taken_by
     positions, orders = [], []
     for position in await _to_close(t, entry.instrument, position_id):
         known = await orders_of(t.uow, t.account_id, exchange, position.position_id)
@@ -66,6 +71,7 @@ async def leave(
             orders.append(await t.uow.orders.add(order))
         if order is not None or is_working(known.enter):
             positions.append(position)
+    entry.processed_by = taken_by
     entry.processing_status = ProcessingStatus.PROCESSED if positions else ProcessingStatus.REJECTED
     entry.rejection_reason = None if positions else NOTHING_IS_HELD
     await t.uow.flush()

@@ -1,5 +1,6 @@
 """What fills and reports make of an entry: its row follows from its orders, however often it is asked."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from gal_friday.dal.detached import detached_copy
@@ -33,10 +34,16 @@ async def entry_named(t: StateTransaction, position_id: str) -> PortfolioPositio
     return position
 
 
-async def follow(
-    t: StateTransaction, exchange: str, position_id: str
-) -> tuple[PortfolioPosition, PyramidingState | None]:
-    """Let an entry be what its orders' fills say; gives it, and the pyramid it was part of if that changed.
+@dataclass(frozen=True, slots=True)
+class Following:
+    """An entry as its fills have it, and the pyramid it was part of, if that changed."""
+
+    position: PortfolioPosition
+    pyramid: PyramidingState | None = None
+
+
+async def follow(t: StateTransaction, exchange: str, position_id: str) -> Following:
+    """Let an entry be what its orders' fills say.
 
     Nothing but facts goes in, so it may be done at any time, by whoever leads the account. When the last
     entry of an instrument is closed, the pyramid there is over; not while it is moved to the next contract.
@@ -46,14 +53,14 @@ async def follow(
     before = _facts(position)
     _let_follow(position, orders)
     if _facts(position) == before:
-        return position, None
+        return Following(position)
     await t.save_position(position)
     pyramid = None
     is_newly_closed = position.status is EntryStatus.CLOSED and before["status"] is not EntryStatus.CLOSED
     if is_newly_closed and position.rollover_status is not RolloverStatus.PENDING:
         pyramid = await leave_pyramid(t, position, has_entered=orders.enter.filled_quantity > 0)
     await update_figures(t, position.currency)
-    return position, pyramid
+    return Following(position, pyramid)
 
 
 def is_behind(position: PortfolioPosition, orders: EntryOrders) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, Unpack
+from uuid import UUID
 
 from gal_friday.dal.execution import FillOutcome
 from gal_friday.dal.models import (
@@ -169,7 +170,7 @@ class LedEngine:
         """
         outcome = await self.orders.fill(fill)
         if outcome.order_id is not None:
-            await self._follow(await self._database.orders.one(outcome.order_id))
+            await self._follow(outcome.order_id)
         return outcome
 
     async def status_report(
@@ -182,17 +183,17 @@ class LedEngine:
     ) -> ReportOutcome:
         """Take what the exchange says of an order, and let everything follow, as `fill` does."""
         outcome = await self.orders.status_report(order, status, at=at, **told)
-        await self._follow(outcome.order)
+        await self._follow(outcome.order.id)
         return outcome
 
-    async def _follow(self, order: Order) -> None:
+    async def _follow(self, order_id: UUID) -> None:
         lease = self._leadership.held
         if lease is None or lease.lost.is_set():
             return  # whoever leads next lets it follow
         try:
-            await self._conduct.heard(order)
+            await self._conduct.heard(order_id)
         except LeaseLost as error:
-            log.warning("left to the next to lead", extra={"order": order.id, "error": str(error)})
+            log.warning("left to the next to lead", extra={"order": order_id, "error": str(error)})
 
     async def _store_figures(self, t: StateTransaction) -> None:
         await self.portfolio.update_peaks(t.uow)

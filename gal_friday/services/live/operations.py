@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import replace
 
 from gal_friday.dal.models import Order
@@ -45,7 +46,7 @@ class Operations(Conduct):
         """Settle every order in doubt, those that protect or leave something first; those that still are."""
         for order in sorted(self.in_doubt.values(), key=lambda order: order.parent_order_id is None):
             try:
-                await self.heard(await self.settle(order))
+                await self.heard((await self.settle(order)).id)
             except OrderInDoubt as error:
                 log.warning("still in doubt", extra={"order": order.id, "error": str(error)})
         return list(self.in_doubt.values())
@@ -57,11 +58,13 @@ class Operations(Conduct):
         for name in left.behind:
             await self.follow(name)
         await self.settle_doubts()
-        for name, step in (
-            *((name, self.go_on) for name in left.rolling),
-            *((name, self.protect) for name in (*left.behind, *left.unprotected)),
-        ):
-            try:
-                await step(name)
-            except OrderInDoubt as error:
-                log.warning("left in doubt", extra={"entry": name, "error": str(error)})
+        for name in left.rolling:
+            await self._unless_in_doubt(name, self.go_on(name))
+        for name in (*left.behind, *left.unprotected):
+            await self._unless_in_doubt(name, self.protect(name))
+
+    async def _unless_in_doubt(self, position_id: str, step: Awaitable[object]) -> None:
+        try:
+            await step
+        except OrderInDoubt as error:
+            log.warning("left in doubt", extra={"entry": position_id, "error": str(error)})

@@ -80,7 +80,8 @@ async def begin_rollover(
 
 async def go_on(t: StateTransaction, exchange: str, position_id: str) -> RolloverState:
     """Store the next step of a rollover where the order it waits for is at its end."""
-    position, pyramid = await follow(t, exchange, position_id)
+    following = await follow(t, exchange, position_id)
+    position, pyramid = following.position, following.pyramid
     if position.rollover_status not in UNDER_WAY:
         return RolloverState(position, pyramid=pyramid)
     state = await _standing(t, exchange, position)
