@@ -42,10 +42,11 @@ class Recovered:
     may_trade: bool = True
 
 
-async def recovered(database: Database, *, lease: Lease) -> Recovered:
+async def recovered(database: Database, *, account_id: str, lease: Lease) -> Recovered:
     """A recovery that finds nothing in the way."""
     async with database.transaction() as uow:
-        await uow.leases.require(lease.account_id)
+        await uow.leases.require(account_id)
+    lease.check()
     return Recovered()
 
 

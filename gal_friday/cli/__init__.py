@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gal_friday import __version__
-from gal_friday.cli import audit, books, db, demo, embedded, recovery, replay, roles
+from gal_friday.cli import audit, books, db, demo, embedded, halts, recovery, replay, roles
 from gal_friday.config import Settings
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one'
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)
+app.command("halt")(halts.halt)
+app.command("resume")(halts.resume)
+app.command("halts")(halts.halts)
 app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
 

@@ -54,7 +54,7 @@ class LiveTradingEngine(LedEngine):
         What still works of the entries and of their stops is canceled first, then each exit is sent. The
         entries close with *reason* when their fills say so. Raises as `base_entry` does, and NotFound.
         """
-        async with self._leadership.intending() as lease:
+        async with self._leadership.intending(adds_risk=False) as lease:
             outcome = await self._conduct.stored(
                 lambda t: leave(
                     t,
@@ -82,7 +82,7 @@ class LiveTradingEngine(LedEngine):
         StopLoosened, unless *loosened_by* names who means it, on record. Raises NotFound, IllegalTransition
         for a closed entry, and as `base_entry` does.
         """
-        async with self._leadership.intending():
+        async with self._leadership.intending(adds_risk=False):
             position = await self._conduct.stored(
                 lambda t: move_stop(
                     t,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,7 @@ from gal_friday.errors import (
     TradingHalted,
 )
 from gal_friday.state.leases import Lease
+from gal_friday.state.recovery import recover
 from tests.live import (
     Desk,
     Market,
@@ -57,14 +59,23 @@ async def desk(database: Database) -> Desk:
     return Desk(an_engine(database, market), market, database, await a_traded_strategy(database))
 
 
-async def intend_anything(desk: Desk, position_id: str = "P") -> None:
-    """Each intent once; gives nothing back where one is stored."""
+async def adds_nothing(desk: Desk) -> None:
+    """Each intent that adds risk is refused."""
     for intent in (
         desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms()),
         desk.engine.pyramid(a_received_signal(), a_proposal(desk.strategy), terms()),
+        desk.engine.rollover("P", next_contract()),
+    ):
+        with pytest.raises((NotTrading, LeaseLost)):
+            await intent
+
+
+async def intends_nothing(desk: Desk) -> None:
+    """Each intent is refused."""
+    await adds_nothing(desk)
+    for intent in (
         desk.engine.exit(a_received_signal(), reason="X"),
-        desk.engine.update_stop(position_id, Decimal(95)),
-        desk.engine.rollover(position_id, next_contract()),
+        desk.engine.update_stop("P", Decimal(95)),
         desk.engine.settle_doubts(),
     ):
         with pytest.raises((NotTrading, LeaseLost)):
@@ -82,7 +93,7 @@ async def test_the_second_of_two_engines_is_refused_and_takes_over_once_the_firs
         assert not second.engine.is_trading
         starting = asyncio.create_task(second.engine.start(wait_seconds=30))
     await starting
-    await intend_anything(desk)
+    await intends_nothing(desk)
     assert list(second.engine.positions) == ["P"]
     await second.check_memory()
     await second.pyramid(quantity=1)
@@ -90,26 +101,25 @@ async def test_the_second_of_two_engines_is_refused_and_takes_over_once_the_firs
 
 
 async def test_who_lost_the_lease_intends_nothing_and_still_takes_facts(desk: Desk, other: Database) -> None:
-    desk = Desk(an_engine(desk.database, desk.market, lease_seconds=0.3), *list(_rest(desk)))
+    desk = Desk(an_engine(desk.database, desk.market, lease_seconds=3), *_rest(desk))
     await desk.engine.start()
     outcome = await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms())
     async with other.transaction() as uow:
         await uow.session.execute(EXPIRE)
-    second = Desk(an_engine(other, desk.market), desk.market, other, desk.strategy)
-    await second.engine.start(wait_seconds=5)
-    if not desk.engine.lease_lost.is_set():
-        with pytest.raises(LeaseLost):
-            await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms())
-    await asyncio.wait_for(desk.engine.lease_lost.wait(), 10)
+        await uow.instances.register("thief", hostname="h", pid=1, app_version="1", account_id="default")
+        await uow.leases.take("thief", duration=timedelta(0))
+    with pytest.raises(LeaseLost):
+        await desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms())
+    await asyncio.wait_for(desk.engine.lease_lost.wait(), 20)
     assert not desk.engine.is_trading
-    await intend_anything(desk)
-    fill = filled(outcome.order, 100)
+    await intends_nothing(desk)
+    fill = filled(outcome.order, 100, Decimal(1))
     assert (await desk.engine.fill(fill)).result == "APPLIED"
     assert (await desk.entry(outcome.position.position_id)).lots == 0
-    await second.engine.fill(filled(outcome.order, 100, Decimal(1)))  # one more, which lets it follow
-    assert (await second.entry(outcome.position.position_id)).lots == 3
-    await desk.engine.stop()
-    await second.engine.stop()
+    assert await desk.engine.stop()
+    async with an_engine(other, desk.market):
+        assert (await desk.entry(outcome.position.position_id)).lots == 1
+        assert desk.market.kinds("submit") == ["submit ENTER", "submit STOP"]
 
 
 def _rest(desk: Desk) -> tuple[Any, ...]:
@@ -117,12 +127,12 @@ def _rest(desk: Desk) -> tuple[Any, ...]:
 
 
 async def test_nothing_is_intended_before_the_start_and_after_the_stop(desk: Desk) -> None:
-    await intend_anything(desk)
+    await intends_nothing(desk)
     await desk.engine.start()
     with pytest.raises(NotTrading, match="started already"):
         await desk.engine.start()
     assert await desk.engine.stop()
-    await intend_anything(desk)
+    await intends_nothing(desk)
     with pytest.raises(NotTrading):
         await desk.engine.stop()
     await desk.engine.start()
@@ -130,28 +140,35 @@ async def test_nothing_is_intended_before_the_start_and_after_the_stop(desk: Des
     await desk.engine.stop()
 
 
-async def test_what_recovery_forbids_is_not_traded_until_it_allows_it(desk: Desk) -> None:
-    answers = [Recovered(may_trade=False), Recovered()]
-
-    async def recover(database: Database, *, lease: Lease) -> Recovered:
-        assert lease.epoch == (await database.leases.one(lease.account_id)).epoch
-        return answers.pop(0)
-
-    engine = an_engine(desk.database, desk.market, recover=recover)
-    async with engine:
-        assert engine.certificate == Recovered(may_trade=False)
-        await intend_anything(Desk(engine, *_rest(desk)))
-        assert await desk.database.signal_log.count() == 0
-        await engine.recover()
+async def test_what_recovery_finds_wanting_is_not_traded_with_until_it_is_mended(
+    desk: Desk, owner_url: URL
+) -> None:
+    async with an_engine(desk.database, desk.market) as engine:
+        outcome = await Desk(engine, *_rest(desk)).base(position_id="P")
+    async with opened(owner_url) as owner, owner.transaction() as uow:
+        await uow.session.execute(text("UPDATE positions SET quantity = quantity + 1"))
+    async with an_engine(desk.database, desk.market, recover=recover) as engine:
+        assert engine.certificate is not None
+        assert not engine.certificate.may_trade
+        assert not engine.is_trading
+        await adds_nothing(Desk(engine, *_rest(desk)))
+        await engine.update_stop("P", Decimal(95))
+        leaving = await engine.exit(a_received_signal(), reason="TO_BE_SAFE")
+        async with opened(owner_url) as owner, owner.transaction() as uow:
+            await uow.session.execute(text("UPDATE positions SET quantity = quantity - 1"))
+        await engine.fill(filled(leaving.orders[0], 99))
+        assert (await engine.recover()).may_trade
+        assert engine.positions == {}
         await Desk(engine, *_rest(desk)).base()
+    assert outcome.is_new
 
 
 async def test_a_recovery_that_fails_gives_the_lease_up(desk: Desk, other: Database) -> None:
-    async def recover(database: Database, *, lease: Lease) -> Recovered:
-        raise NotFound(table="anything", database=database, lease=lease)
+    async def failing(database: Database, *, account_id: str, lease: Lease) -> Recovered:
+        raise NotFound(table="anything", key=(account_id, database, lease))
 
     with pytest.raises(NotFound):
-        await an_engine(desk.database, desk.market, recover=recover).start()
+        await an_engine(desk.database, desk.market, recover=failing).start()
     async with an_engine(other, desk.market):
         pass
 

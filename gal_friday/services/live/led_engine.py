@@ -32,6 +32,7 @@ from gal_friday.services.order_gateway import OrderName
 from gal_friday.services.portfolio_manager import PortfolioManager
 from gal_friday.services.risk_manager import RiskManager
 from gal_friday.state import DatabaseStateManager
+from gal_friday.state.recovery import recover as recover_account
 from gal_friday.state.state_transaction import StateTransaction
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class LedEngine:
         database: Database,
         gateway: TradingGateway,
         *,
-        recover: Recover,
         mode: AccountMode,
+        recover: Recover = recover_account,
         account_id: str = DEFAULT_ACCOUNT_ID,
         risk: RiskManager | None = None,
         state: DatabaseStateManager | None = None,
@@ -55,7 +56,10 @@ class LedEngine:
         actor: str = "live-engine",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """*recover* is `gal_friday.state.recovery.recover`; *metadata* is kept with the instance."""
+        """*recover* restores the account: `functools.partial(recover, journal=…, reconcile=…)` does more.
+
+        *metadata* is kept with the instance.
+        """
         self.account_id = account_id
         self.mode = mode
         self.risk = risk or RiskManager()
@@ -119,8 +123,9 @@ class LedEngine:
     async def start(self, *, wait_seconds: float = 0.0) -> Certificate:
         """Lead the account, recover, and finish what was left undone; the certificate of the recovery.
 
-        Where that does not allow trading, the engine leads and takes facts, and refuses every intent; mend
-        what it names and `recover` again. While another process leads, it is asked again for *wait_seconds*.
+        Where that does not allow trading, the engine leads, takes facts, leaves and protects entries when it
+        is told to, and refuses whatever adds risk; mend what is named and `recover` again. While another
+        process leads, it is asked again for *wait_seconds*.
 
         Raises AccountMismatch, LeaseHeld, and what recovery raises; then the lease is given up.
         """
@@ -134,7 +139,9 @@ class LedEngine:
 
     async def recover(self) -> Certificate:
         """Recover under the lease held, and finish what was left undone where that allows trading."""
-        certificate = await self._recover(self._database, lease=self._leadership.lease)
+        certificate = await self._recover(
+            self._database, account_id=self.account_id, lease=self._leadership.lease
+        )
         await self.state.clear_cache()
         await self._memory.load(self.state)
         self._leadership.certificate = certificate
@@ -160,7 +167,7 @@ class LedEngine:
 
     async def settle_doubts(self) -> Sequence[Order]:
         """Ask the exchange for every order in doubt; gives those that still are."""
-        async with self._leadership.intending():
+        async with self._leadership.intending(adds_risk=False):
             return await self._conduct.settle_doubts()
 
     async def fill(self, fill: Fill) -> FillOutcome:

@@ -27,7 +27,7 @@ class Certificate(Protocol):
 class Recover(Protocol):
     """Restores what is stored and compares it, under the lease: `gal_friday.state.recovery.recover` does."""
 
-    async def __call__(self, database: Database, *, lease: Lease) -> Certificate:
+    async def __call__(self, database: Database, *, account_id: str, lease: Lease) -> Certificate:
         """The certificate of the recovery made."""
         ...
 
@@ -89,18 +89,18 @@ class Leadership:
         self._is_draining = False
         return self._lease
 
-    def check(self) -> None:
-        """Raise NotTrading or LeaseLost where nothing may be intended."""
+    def check(self, *, adds_risk: bool) -> None:
+        """Raise NotTrading or LeaseLost where nothing, or nothing that adds risk, may be intended."""
         self.lease.check()
         if self._is_draining:
             raise NotTrading("it is being stopped", account_id=self._account_id)
-        if self.certificate is None or not self.certificate.may_trade:
+        if self.certificate is None or (adds_risk and not self.certificate.may_trade):
             raise NotTrading("recovery does not allow it", account_id=self._account_id)
 
     @asynccontextmanager
-    async def intending(self) -> AsyncIterator[Lease]:
+    async def intending(self, *, adds_risk: bool = True) -> AsyncIterator[Lease]:
         """A block that intends something, which `drain` waits for. Raises as `check` does."""
-        self.check()
+        self.check(adds_risk=adds_risk)
         self._busy += 1
         self._idle.clear()
         try:
