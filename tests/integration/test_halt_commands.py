@@ -72,13 +72,14 @@ async def test_what_cannot_be_halted_is_an_error(
     assert done.returncode == 1
     assert "No such row" in done.stderr
     assert "Traceback" not in done.stderr
-    for reason, given, error in (
-        (" ", {}, InvalidValue),
-        ("x", {"account_id": "nobody's"}, NotFound),
-        ("x", {"strategy_id": "nothing"}, InvalidReference),
-    ):
+    cases: list[tuple[dict[str, Any], type[Exception]]] = [
+        ({"reason": " "}, InvalidValue),
+        ({"reason": "x", "account_id": "nobody's"}, NotFound),
+        ({"reason": "x", "strategy_id": "nothing"}, InvalidReference),
+    ]
+    for given, error in cases:
         with pytest.raises(error):
-            await database.retrying(partial(halt, reason=reason, by="alice", **given))
+            await database.retrying(partial(halt, by="alice", **given))
 
 
 async def test_what_is_undone_is_not_on_record(database: Database) -> None:

@@ -2,23 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 from uuid import UUID
 
-from gal_friday.dal.models import Order, OrderStatus, PortfolioPosition, ReportSource
-from gal_friday.errors import CommitUnknown, IllegalTransition, OrderInDoubt
-from gal_friday.services.execution_handler import ExecutionHandler
+from gal_friday.dal.models import Order, OrderStatus, ReportSource
+from gal_friday.errors import IllegalTransition, OrderInDoubt
+from gal_friday.services.live.exits import leaving_order
 from gal_friday.services.live.following import Following, follow
-from gal_friday.services.live.gateway import TradingGateway
-from gal_friday.services.live.memory import Memory
-from gal_friday.services.live.orders import ENTRY, STEP, EntryOrders, Step, is_working, orders_of
+from gal_friday.services.live.orders import ENTRY, REASON, STEP, Step, is_working, orders_of
 from gal_friday.services.live.rollover import UNDER_WAY, RolloverState, go_on
+from gal_friday.services.live.sending import Sending, entry_of
 from gal_friday.services.live.stops import Amend, Cancel, Doubt, Due, Place, protection_due
-from gal_friday.state import DatabaseStateManager
 from gal_friday.state.state_transaction import StateTransaction
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -26,75 +20,28 @@ log = logging.getLogger(__name__)
 _ROUNDS = 5
 
 
-class Conduct:
-    """Asks the exchange for what is stored, stores what it answers, and lets the entries follow.
-
-    An order is asked about only where nobody here is sending it: after OrderInDoubt, or left by a process
-    before.
-    """
-
-    def __init__(
-        self,
-        state: DatabaseStateManager,
-        orders: ExecutionHandler,
-        gateway: TradingGateway,
-        memory: Memory,
-        *,
-        answer_timeout_seconds: float,
-    ) -> None:
-        self._state = state
-        self._orders = orders
-        self._gateway = gateway
-        self._memory = memory
-        self._answer_timeout_seconds = answer_timeout_seconds
-        self.exchange = gateway.exchange
-        self.in_doubt: dict[str, Order] = {}
-
-    async def stored(
-        self, work: Callable[[StateTransaction], Awaitable[T]], *, actor: str | None = None
-    ) -> T:
-        """What *work* gives, in a transaction of its own that is tried again."""
-        if self._memory.is_stale:
-            await self._memory.load(self._state)
-        try:
-            return await self._state.retrying(work, actor=actor)
-        except CommitUnknown:
-            self._memory.is_stale = True
-            raise
-
-    async def follow(self, position_id: str) -> PortfolioPosition:
-        """Let an entry be what its fills say."""
-        following = await self.stored(lambda t: follow(t, self.exchange, position_id))
-        self._memory.keep([following.position], [following.pyramid])
-        return following.position
-
-    async def send(self, order: Order, *, is_again: bool = False) -> Order:
-        """Send an order that is stored; its entry follows where that ended it. Raises OrderInDoubt."""
-        try:
-            sent = await (self._orders.resend(order.id) if is_again else self._orders.send(order))
-        except BaseException:
-            self.in_doubt[str(order.client_order_id)] = order
-            raise
-        if not is_working(sent):
-            await self.follow(entry_of(sent))
-        return sent
+class Conduct(Sending):
+    """Asks the exchange for what is stored, stores what it answers, and lets the entries follow."""
 
     async def leave(self, position_id: str, order: Order | None, *, is_again: bool = False) -> Order | None:
         """Take back what works for an entry, then send the *order* that leaves it.
 
         Its stop first: at some exchanges it binds what the exit is to sell. Where the stop was faster, the
-        exit is withdrawn; where the exchange refuses it, the stop is placed anew.
+        exit is withdrawn, or made smaller; where the exchange refuses it, the stop is placed anew.
         """
-        known = await self._orders_of(position_id)
-        for working in (*known.protecting, known.enter):
-            if is_working(working):
-                await self._cancel(working, "the entry is left")
-        if order is None:
-            await self.follow(position_id)
-            return None
-        known = await self._orders_of(position_id)
-        if known.stop_has_struck or not known.held:
-            return await self._withdraw(order, "the stop was faster")
+        with self.in_doubt_unless_it_ends(order):
+            known = await self.orders_now(position_id)
+            for working in (*known.protecting, known.enter):
+                if is_working(working):
+                    await self._cancel(working, "the entry is left")
+            if order is None:
+                await self.follow(position_id)
+                return None
+            known = await self.orders_now(position_id)
+            if known.stop_has_struck or not known.held:
+                return await self.withdraw(order, "the stop was faster")
+            if order.quantity is None or known.held < order.quantity:
+                order, is_again = await self._made_smaller(position_id, order), False
         sent = await self.send(order, is_again=is_again)
         if sent.status is OrderStatus.REJECTED:
             await self.protect(position_id)
@@ -105,6 +52,12 @@ class Conduct:
 
         *due* is what to begin with, where that is known.
         """
+        self.unsure.add(position_id)
+        changed = await self._agree_on_stop(position_id, due)
+        self.unsure.discard(position_id)
+        return changed
+
+    async def _agree_on_stop(self, position_id: str, due: Due | None) -> Order | None:
         changed = None
         for _ in range(_ROUNDS):
             due = due or await self.stored(lambda t: protection_due(t, self.exchange, position_id))
@@ -183,10 +136,14 @@ class Conduct:
         What it does not know is sent if it leaves or protects something, or is the second half of a rollover;
         an entry is withdrawn, its moment is over. Raises OrderInDoubt where there is no answer.
         """
-        order = await self.stored(lambda t: t.uow.orders.one(order.id))
-        if order.status is not OrderStatus.PENDING_NEW:
-            self.in_doubt.pop(str(order.client_order_id), None)
-            return order
+        is_ours_to_settle = self.in_doubt.pop(str(order.client_order_id), None) is not None
+        with self.in_doubt_unless_it_ends(order):
+            order = await self.stored(lambda t: t.uow.orders.one(order.id))
+            if order.status is not OrderStatus.PENDING_NEW or not is_ours_to_settle:
+                return order
+            return await self._asked_for(order)
+
+    async def _asked_for(self, order: Order) -> Order:
         try:
             async with asyncio.timeout(self._answer_timeout_seconds):
                 answer = await self._gateway.find(order)
@@ -194,7 +151,6 @@ class Conduct:
             raise OrderInDoubt(
                 order=order.id, client_order_id=order.client_order_id, error=type(error).__name__
             ) from error
-        self.in_doubt.pop(str(order.client_order_id), None)
         if answer is not None:
             status = answer.status or OrderStatus.NEW if answer.accepted else OrderStatus.REJECTED
             outcome = await self._orders.status_report(
@@ -213,7 +169,7 @@ class Conduct:
             return await self.leave(position_id, order, is_again=True) or order
         position = await self._state.get_position(position_id)
         if order.parent_order_id is None and (position is None or position.rolled_from_position_id is None):
-            return await self._withdraw(order, "the exchange never had it")
+            return await self.withdraw(order, "the exchange never had it")
         return await self.send(order, is_again=True)
 
     async def _cancel(self, order: Order, reason: str) -> Order:
@@ -224,23 +180,26 @@ class Conduct:
         except IllegalTransition:  # it ended meanwhile, which was the purpose
             return await self.stored(lambda t: t.uow.orders.one(order.id))
 
-    async def _withdraw(self, order: Order, reason: str) -> Order:
-        """End an order that was never sent."""
+    async def _made_smaller(self, position_id: str, order: Order) -> Order:
+        """An order in place of one that was never sent, for what is left since a stop was filled in part."""
 
-        async def end(t: StateTransaction) -> Order:
-            async with t.uow.recorded_as(reason=reason):
-                return await t.uow.orders.transition(order.id, OrderStatus.CANCELED)
+        async def store(t: StateTransaction) -> Order:
+            async with t.uow.recorded_as(reason="a part of it was stopped out"):
+                await t.uow.orders.transition(order.id, OrderStatus.CANCELED)
+            smaller = leaving_order(
+                t,
+                await orders_of(t.uow, t.account_id, self.exchange, position_id),
+                position_id,
+                step=Step(order.extra[STEP]),
+                which=str(order.client_order_id),
+                reason=str(order.extra[REASON]),
+                limit_price=order.limit_price,
+            )
+            assert smaller is not None, "something is held"
+            smaller.extra = {**order.extra}
+            return await t.uow.orders.add(smaller)
 
-        withdrawn = await self.stored(end)
-        await self.follow(entry_of(order))
-        return withdrawn
-
-    async def _orders_of(self, position_id: str) -> EntryOrders:
-        return await self.stored(lambda t: orders_of(t.uow, t.account_id, self.exchange, position_id))
+        return await self.stored(store)
 
     def _remember(self, state: RolloverState) -> None:
         self._memory.keep([state.position, state.successor], [state.pyramid])
-
-
-def entry_of(order: Order) -> str:
-    return str(order.extra[ENTRY])

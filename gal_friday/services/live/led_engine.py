@@ -75,6 +75,7 @@ class LedEngine:
         self._leadership = Leadership(
             database, account_id=account_id, lease_seconds=lease_seconds, metadata=metadata
         )
+        self._heard_meanwhile: set[UUID] = set()
         self._conduct = Operations(
             self.state,
             self.orders,
@@ -138,17 +139,22 @@ class LedEngine:
             raise
 
     async def recover(self) -> Certificate:
-        """Recover under the lease held, and finish what was left undone where that allows trading."""
-        certificate = await self._recover(
-            self._database, account_id=self.account_id, lease=self._leadership.lease
-        )
-        await self.state.clear_cache()
-        await self._memory.load(self.state)
-        self._leadership.certificate = certificate
-        if certificate.may_trade:
-            await self._conduct.finish()
-        else:
-            log.error("recovered, and may not trade", extra={"account": self.account_id})
+        """Recover under the lease held, and finish what was left undone where that allows trading.
+
+        Also for after CommitUnknown, or when a task was cancelled amid an operation. What is under way ends
+        before; what is to be intended meanwhile is refused with NotTrading.
+        """
+        async with self._leadership.alone() as lease:
+            certificate = await self._recover(self._database, account_id=self.account_id, lease=lease)
+            await self.state.clear_cache()
+            await self._memory.load(self.state)
+            self._leadership.certificate = certificate
+            if certificate.may_trade:
+                await self._conduct.finish()
+            else:
+                log.error("recovered, and may not trade", extra={"account": self.account_id})
+        while self._heard_meanwhile:
+            await self._follow(self._heard_meanwhile.pop())
         return certificate
 
     async def stop(self, *, timeout_seconds: float = 30.0) -> bool:
@@ -197,8 +203,12 @@ class LedEngine:
         lease = self._leadership.held
         if lease is None or lease.lost.is_set():
             return  # whoever leads next lets it follow
+        if self._leadership.is_recovering:
+            self._heard_meanwhile.add(order_id)
+            return
         try:
-            await self._conduct.heard(order_id)
+            with self._leadership.busy():
+                await self._conduct.heard(order_id)
         except LeaseLost as error:
             log.warning("left to the next to lead", extra={"order": order_id, "error": str(error)})
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 from gal_friday.dal.models import AccountMode, InstanceStatus
@@ -46,6 +46,7 @@ class Leadership:
         self._lease: Lease | None = None
         self.certificate: Certificate | None = None
         self._is_draining = False
+        self.is_recovering = False
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -68,7 +69,7 @@ class Leadership:
         return (
             self._lease is not None
             and not self._lease.lost.is_set()
-            and not self._is_draining
+            and not (self._is_draining or self.is_recovering)
             and self.certificate is not None
             and self.certificate.may_trade
         )
@@ -94,6 +95,8 @@ class Leadership:
         self.lease.check()
         if self._is_draining:
             raise NotTrading("it is being stopped", account_id=self._account_id)
+        if self.is_recovering:
+            raise NotTrading("it is recovering", account_id=self._account_id)
         if self.certificate is None or (adds_risk and not self.certificate.may_trade):
             raise NotTrading("recovery does not allow it", account_id=self._account_id)
 
@@ -101,14 +104,31 @@ class Leadership:
     async def intending(self, *, adds_risk: bool = True) -> AsyncIterator[Lease]:
         """A block that intends something, which `drain` waits for. Raises as `check` does."""
         self.check(adds_risk=adds_risk)
+        with self.busy():
+            yield self.lease
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """A block that `drain` and `alone` wait for."""
         self._busy += 1
         self._idle.clear()
         try:
-            yield self.lease
+            yield
         finally:
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Lease]:
+        """A block in which nothing else is intended; what is under way ends before it."""
+        lease = self.lease
+        self.is_recovering = True
+        try:
+            await self._idle.wait()
+            yield lease
+        finally:
+            self.is_recovering = False
 
     async def drain(self, *, timeout_seconds: float) -> bool:
         """Let nothing new be intended, and wait for what is; whether all of it ended in time."""

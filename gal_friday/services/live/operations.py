@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from gal_friday.dal.models import Order
 from gal_friday.errors import OrderInDoubt
-from gal_friday.services.live.conduct import Conduct, entry_of
+from gal_friday.services.live.conduct import Conduct
+from gal_friday.services.live.sending import entry_of
 from gal_friday.services.live.terms import Intended
 from gal_friday.services.live.unfinished import unfinished
 
@@ -49,6 +50,8 @@ class Operations(Conduct):
                 await self.heard((await self.settle(order)).id)
             except OrderInDoubt as error:
                 log.warning("still in doubt", extra={"order": order.id, "error": str(error)})
+        for name in list(self.unsure):
+            await self._unless_in_doubt(name, self.protect(name))
         return list(self.in_doubt.values())
 
     async def finish(self) -> None:
