@@ -1,6 +1,6 @@
 """A LiveTradingEngine at an exchange that is slow, silent, faster, or says no."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +48,16 @@ async def the_stop(desk: Desk) -> Any:
         o for o in await desk.database.orders.get_active_orders() if o.order_type == OrderType.STOP_LOSS
     ]
     return stop
+
+
+def refuse_one_more(desk: Desk) -> Callable[[], Awaitable[None]]:
+    """Lets the market refuse one order beside the entry and its stop, and no more."""
+
+    async def accept_the_fourth() -> None:
+        if len(desk.market.kinds("submit")) > 3:
+            desk.market.refuses.clear()
+
+    return accept_the_fourth
 
 
 async def test_a_short_entry_is_protected_above_its_price(desk: Desk) -> None:
@@ -104,12 +114,7 @@ async def test_fills_that_come_after_all_are_held_and_protected(desk: Desk) -> N
 async def test_an_exit_the_exchange_refuses_leaves_the_entry_protected(desk: Desk) -> None:
     await desk.base(position_id="P")
     desk.market.refuses.add("submit")
-
-    async def only_exits() -> None:
-        if len(desk.market.kinds("submit")) > 3:
-            desk.market.refuses.clear()
-
-    desk.market.while_asked = only_exits
+    desk.market.while_asked = refuse_one_more(desk)
     leaving = await desk.engine.exit(a_received_signal(), reason="X")
     assert leaving.order.status is OrderStatus.REJECTED
     assert (await desk.entry("P")).status is EntryStatus.OPEN
@@ -176,9 +181,8 @@ async def test_a_stop_without_an_answer_is_settled(desk: Desk, when: str) -> Non
     with pytest.raises(OrderInDoubt):
         await desk.engine.fill(filled(outcome.order, 100))
     assert (await desk.entry("P")).lots == 2
+    desk.market.before["find"] = TimeoutError()
     with pytest.raises(OrderInDoubt):
-        if when == "after":
-            desk.market.before["find"] = TimeoutError()
         await desk.engine.update_stop("P", Decimal(93))
     faults.clear()
     desk.market.before.clear()
@@ -226,12 +230,7 @@ async def test_what_is_heard_while_it_recovers_follows_after_it(desk: Desk) -> N
 async def test_a_rollover_the_exchange_refuses_leaves_the_entry_as_it_was(desk: Desk) -> None:
     await desk.base(position_id="P")
     desk.market.refuses.add("submit")
-
-    async def only_once() -> None:
-        if "cancel STOP" in desk.market.kinds() and desk.market.asked[-2][0] == "submit":
-            desk.market.refuses.clear()
-
-    desk.market.while_asked = only_once
+    desk.market.while_asked = refuse_one_more(desk)
     state = await desk.engine.rollover("P", next_contract())
     assert state.position.rollover_status is RolloverStatus.FAILED
     entry = await desk.entry("P")
