@@ -104,6 +104,22 @@ class RecoveryRefused(PersistenceError):
     hint = "gal-friday recover --dry-run names what was found; gal-friday recover --override NAME --reason …"
 
 
+class StopLoosened(PersistenceError):
+    """A stop moves one way: towards the price, never away from it."""
+
+    hint = "say may_loosen=True where it is meant"
+
+
+class AccountMismatch(PersistenceError):
+    """Paper and live are separate accounts, each at its own exchange."""
+
+
+class NotTrading(PersistenceError):
+    """The engine does not trade: it was not started, it is being stopped, or recovery did not allow it."""
+
+    hint = "gal-friday recover --dry-run shows what stands in the way"
+
+
 # --- what others did meanwhile -------------------------------------------------------------------------
 
 

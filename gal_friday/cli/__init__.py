@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from gal_friday import __version__
-from gal_friday.cli import audit, books, db, demo, embedded, exchange, journal, recovery, replay, roles
+from gal_friday.cli import (
+    audit,
+    books,
+    db,
+    demo,
+    embedded,
+    exchange,
+    halts,
+    journal,
+    recovery,
+    replay,
+    roles,
+)
 from gal_friday.config import Settings
 
 app = typer.Typer(
@@ -27,6 +39,9 @@ app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)
 app.command("reconcile")(exchange.reconcile)
 app.command("adopt")(exchange.adopt)
+app.command("halt")(halts.halt)
+app.command("resume")(halts.resume)
+app.command("halts")(halts.halts)
 app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
 

@@ -83,6 +83,14 @@ class ExecutionHandler(OrderFacts):
         self._remember(stored)
         return await self._send(stored, self._gateway) if is_new and self._gateway else stored
 
+    async def send(self, order: Order) -> Order:
+        """Send an *order* that was just stored as PENDING_NEW, store the answer; the order as it stands then.
+
+        For who stores orders in transactions of their own; `resend` is for those that may have been sent.
+        Raises OrderInDoubt as `submit` does.
+        """
+        return await self._send(order, self._gateway) if self._gateway else order
+
     async def resend(self, order: OrderName) -> Order:
         """Send an order once more that is PENDING_NEW, with the client_order_id it has; no other is sent.
 
