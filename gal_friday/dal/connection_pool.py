@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -127,7 +128,7 @@ class DatabaseConnectionPool:
                 return
             engine = make_engine(self._settings, self._url)
             try:
-                await self.retry(lambda: _ask_for_health(engine), work=Work.BEGIN)
+                await self.retry(lambda: _connect_first(engine), work=Work.BEGIN)
             except BaseException:
                 await engine.dispose()
                 raise
@@ -363,6 +364,14 @@ class DatabaseConnectionPool:
 def _of_ours(session: AsyncSession) -> UnitOfWorkSession:
     assert isinstance(session.sync_session, UnitOfWorkSession)
     return session.sync_session
+
+
+async def _connect_first(engine: AsyncEngine) -> None:
+    """The connection on which SQLAlchemy asks what kind of server this is, and is surprised if it breaks."""
+    try:
+        await _ask_for_health(engine)
+    except (ResourceClosedError, NotImplementedError) as error:
+        raise ConnectionLost("it broke while the server was being looked at") from error
 
 
 async def _ask_for_health(engine: AsyncEngine) -> tuple[str, bool]:
