@@ -174,7 +174,7 @@ async def test_a_fill_whose_answer_was_lost_ends_as_a_duplicate(database_url: UR
         fill = a_fill(order, fill_id="known by this")
         assert (await db.execution.apply_fill(fill)).result is FillResult.JOURNALED
         assert len(await witness.fills.find_all()) == 1
-        eater._at_most = 0
+        eater._question = b"asked by nobody"
         stats = await db.journal.drain()
         assert (stats.applied, stats.duplicates) == (0, 1)
         assert len(await witness.fills.find_all()) == 1
