@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import URL, make_url, text
 
 from gal_friday.config import DatabaseSettings, EmbeddedSettings, JournalSettings, Settings
-from gal_friday.dal import fact_journal
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import FillResult
-from gal_friday.dal.journal_slots import directory_name
+from gal_friday.dal.journal import fact_journal
+from gal_friday.dal.journal.refused import RefusedFacts
+from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.models import Fill, Order, OrderStatus, OrderType, Side
-from gal_friday.dal.refused_facts import RefusedFacts
 from gal_friday.database import Database, journal_root, open_database
 from gal_friday.errors import (
     ConfigurationError,
