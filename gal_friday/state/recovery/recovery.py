@@ -233,7 +233,7 @@ def _failing(certificate: RecoveryCertificate) -> list[str]:
 
 
 async def _put_on_record(uow: UnitOfWork, *, certificate: RecoveryCertificate, lease: Lease | None) -> None:
-    """Store the certificate, and halt the account or let it go on as it says; under *lease* where there is one."""
+    """Store the certificate, and halt the account or let it go on as it says; under *lease*, if any."""
     account_id = certificate.account_id
     if lease is not None:
         lease.check()
