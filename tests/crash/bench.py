@@ -75,7 +75,6 @@ class Bench:
         async with AsyncExitStack() as stack:
             self._server = CrashServer(next(iter(postgres_bin_directories().values())))
             self._log = self._server.directory / "client.log"
-            self._journal = self._server.directory / "journal"
             stack.push_async_callback(in_thread, self._server.close)
             await in_thread(self._server.start)
             name = await make_template(self._server)
@@ -121,7 +120,7 @@ class Bench:
         await self._server_answers()
         await self._client_is_quiet(is_gone=not client.is_alive)
         if not client.is_alive:
-            async with a_journal(self._database.pool, self._journal):
+            async with a_journal(self._database.pool, self._server.journal):
                 pass  # what it was told and could not store; whoever comes next delivers that
         verdict = await check(self._database, self.record, self.seed)
         acknowledged = self.record.acknowledged - self.record.counted
@@ -151,7 +150,7 @@ class Bench:
     async def _working(self) -> ClientProcess:
         """The client at work; a new one where it is dead."""
         if self._client is None or not self._client.is_alive:
-            arguments = [self._url, str(self.seed), str(self._journal)]
+            arguments = [self._url, str(self.seed), str(self._server.journal)]
             self._client = await ClientProcess.start(arguments, self._log, self._hear)
             self._is_working = False
         if not self._is_working:

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.fact_journal import FactJournal
+from gal_friday.dal.journal import FactJournal
 from gal_friday.database import Database
 from gal_friday.errors import LeaseLost
 from gal_friday.state.leases import Lease, hold_lease
