@@ -96,6 +96,7 @@ async def _fill(desk: Desk, trade: Shape, source: ReportSource) -> None:
 def _heard_of_fill(desk: Desk, trade: Shape, outcome: FillOutcome) -> None:
     if outcome.result is FillResult.REJECTED or (outcome.reason and outcome.result is FillResult.DUPLICATE):
         desk.record.violated("P03", f"{trade['id']} {outcome.result}: {outcome.reason}")
-    desk.record.acknowledged.fills.add(trade["id"])
+    if trade["id"] is not None:
+        desk.record.acknowledged.fills.add(trade["id"])
     if outcome.result is not FillResult.DUPLICATE:
         desk.record.note(desk.name, "hears of", trade["id"], outcome.result, outcome.order_status)

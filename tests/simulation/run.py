@@ -64,6 +64,7 @@ async def _trade(world: World, instances: Sequence[Instance], ticks: int) -> Non
         await instance.start()
     for minute in range(1, ticks + 1):
         world.agenda.after(minute * MINUTE, partial(_tick, world, instances))
+    _plan_halt(world, ticks)
     for instance in instances:
         _plan_disconnections(world, instance, ticks)
         _plan_absences(world, instance, ticks)
@@ -109,6 +110,15 @@ def _plan_disconnections(world: World, instance: Instance, ticks: int) -> None:
         world.agenda.after((begin + length) * MINUTE, connect)
 
 
+def _plan_halt(world: World, ticks: int) -> None:
+    """Now and then somebody stops the account for a while."""
+    generator = world.chance.of("halt")
+    begin, length = generator.randint(1, 2 * ticks), generator.randint(1, 8)
+    if begin < ticks:
+        world.agenda.after(begin * MINUTE, world.halt)
+        world.agenda.after((begin + length) * MINUTE, world.resume)
+
+
 def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
     generator = world.chance.of("absences", instance.name)
     for _ in range(generator.randint(0, 2)):
@@ -120,6 +130,7 @@ def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
 async def _settle(world: World, instances: Sequence[Instance]) -> None:
     """The faults are over: everybody is there again, and asks."""
     world.record.note("world", "calms down")
+    await world.resume()
     world.venue.is_calm = True
     for instance in instances:
         await instance.calm()

@@ -22,6 +22,8 @@ from tests.simulation.venue import Venue
 #: What open_account books for an account, and what lies at the exchange.
 CAPITAL = Decimal(5_000_000)
 
+_OPERATOR = "operator"
+
 _TERMINATE = text("SELECT pg_terminate_backend(:pid, 10000)")
 _EXPIRE = text(
     "UPDATE instance_metadata SET lease_expires_at = clock_timestamp() - interval '1 second'"
@@ -56,6 +58,17 @@ class World:
         async with self.database.pool.autocommit() as connection:
             await connection.execute(_EXPIRE, {"name": name})
 
+    async def halt(self) -> None:
+        """An operator stops the account."""
+        async with self.database.transaction(actor=_OPERATOR) as uow:
+            await uow.halts.halt(reason="it looks odd", by=_OPERATOR)
+        self.record.note(_OPERATOR, "halts")
+
+    async def resume(self) -> None:
+        async with self.database.transaction(actor=_OPERATOR) as uow:
+            await uow.halts.resume()
+        self.record.note(_OPERATOR, "resumes")
+
 
 @asynccontextmanager
 async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
@@ -79,7 +92,7 @@ async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
 
 
 async def _furnish(database: Database, market: Market) -> None:
-    async with database.transaction(actor="operator") as uow:
+    async with database.transaction(actor=_OPERATOR) as uow:
         for strategy in STRATEGIES:
             await uow.strategies.add(
                 Strategy(
