@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 SEED ?= 1
+ROUNDS ?= 1000
 
-.PHONY: help demo test soak simulate coverage lint types migrate revision docs clean
+.PHONY: help demo test soak simulate crash coverage lint types migrate revision docs clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -23,14 +24,19 @@ demo: $(BIN)/.installed        ## a bot killed three times and none the worse fo
 test: $(BIN)/.installed        ## every test, on real servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers of one position, 1,000 simulations: hours
+soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers, 1,000 simulations, 1,000 kills: hours
 	GAL_FRIDAY_TEST_FILL_SEQUENCES=100000 GAL_FRIDAY_TEST_WRITERS=64 GAL_FRIDAY_TEST_UPDATES=500 \
+	GAL_FRIDAY_TEST_JOURNAL_KILLS=1000 \
 	$(BIN)/python -m pytest -n $(WORKERS) -rP --log-level=INFO \
-	tests/acceptance/test_p03_exactly_once_fills.py tests/acceptance/test_p05_many_writers_of_one_position.py
+	tests/acceptance/test_p03_exactly_once_fills.py tests/acceptance/test_p05_many_writers_of_one_position.py \
+	tests/unit/test_durable_log.py
 	$(BIN)/python -m tests.simulation 0 --count 1000
 
 simulate: $(BIN)/.installed    ## two instances, an exchange and every fault, from a seed: make simulate SEED=42
 	$(BIN)/python -m tests.simulation $(SEED) --trace
+
+crash: $(BIN)/.installed       ## 1,000 crashes of every kind, each checked row by row: 20 minutes
+	$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
 
 coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term

@@ -152,6 +152,52 @@ class EmbeddedSettings(_Slice):
     )
 
 
+class JournalSettings(_Slice):
+    """Where facts of the exchange wait while the database is away."""
+
+    enabled: bool = Field(True, description="Put facts on disk while the database is away")
+    directory: Path | None = Field(
+        None, description="Where, on a disk of this machine; empty: journal/ in embedded.data_directory"
+    )
+    max_bytes: int = Field(
+        256 * 1024 * 1024, ge=64 * 1024, description="Most that may wait, in bytes, for each process"
+    )
+    patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
+
+
+class ExchangeSettings(_Slice):
+    """The exchange that `gal-friday reconcile` and `gal-friday adopt` ask, by way of ccxt."""
+
+    name: str | None = Field(None, max_length=32, description="Its id in ccxt: kraken, binance …")
+    api_key: SecretStr | None = Field(None, description="Key that may read orders, trades and balances")
+    secret: SecretStr | None = Field(None, description="The key's secret")
+    password: SecretStr | None = Field(None, description="Passphrase, where the exchange wants one")
+    options: SecretStr | None = Field(
+        None, description='What else ccxt is to be given, as a JSON object: {"uid": "…"}'
+    )
+    answer_timeout_seconds: Seconds = Field(30, description="Waiting for one answer")
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        try:
+            is_object = isinstance(json.loads(value.get_secret_value()), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise ValueError("is no JSON object")  # no detail: it would quote part of a secret
+        return value
+
+    def ccxt_config(self) -> dict[str, Any]:
+        """What ccxt's class of the exchange is made with; holds secrets."""
+        given = {"apiKey": self.api_key, "secret": self.secret, "password": self.password}
+        credentials = {name: value.get_secret_value() for name, value in given.items() if value}
+        options = json.loads(self.options.get_secret_value()) if self.options else {}
+        return {"enableRateLimit": True, **credentials, **options}
+
+
 class LogSettings(_Slice):
     """What the package's own loggers print."""
 
@@ -182,6 +228,8 @@ class Settings(BaseSettings):
 
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
+    journal: JournalSettings = JournalSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
     log: LogSettings = LogSettings()
 
     def __init__(self, **values: Any) -> None:

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -18,12 +19,15 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from gal_friday.config import DatabaseSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.engine import make_engine
+from gal_friday.dal.fact_journal import FactJournal
+from gal_friday.dal.journal_slots import directory_name
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, ReportSource
 from gal_friday.dal.pooled_execution import PooledExecution
 from gal_friday.dal.repositories import Repositories
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.embedded import EmbeddedServer
+from gal_friday.errors import ConfigurationError, LogFull, LogUnwritable
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -40,9 +44,11 @@ class Database(Repositories):
     those (`await db.orders.get(order_id)`) is a transaction of its own.
     """
 
-    def __init__(self, pool: DatabaseConnectionPool) -> None:
+    def __init__(self, pool: DatabaseConnectionPool, journal: FactJournal | None = None) -> None:
         self.pool = pool
-        self.execution = PooledExecution(pool)
+        #: Facts of the exchange that wait for the database.
+        self.journal = journal or FactJournal(pool)
+        self.execution = PooledExecution(pool, self.journal)
 
     def __getattr__(self, name: str) -> Any:
         if name not in repository_classes():
@@ -111,6 +117,8 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
     With no `database.url` configured the embedded server is started, or joined when another process of
     yours runs it. The account 'default' is opened if there is none.
 
+    Facts of the exchange that an earlier process had to leave in the journal are applied first.
+
     Raises ConfigurationError, EmbeddedServerError, DatabaseUnavailable, MigrationFailed,
     MigrationLockTimeout, SchemaTooNew, or SchemaOutdated where `migrate_on_open` is off and revisions are
     pending.
@@ -125,7 +133,42 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         async with pool.transaction(actor="open_database") as uow:
             await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
             await uow.commit_markers.prune()
-        yield Database(pool)
+        journal = await open_journal(settings, pool)
+        stack.push_async_callback(journal.close)
+        await journal.drain_or_wait()
+        yield Database(pool, journal)
+
+
+async def open_journal(
+    settings: Settings, pool: DatabaseConnectionPool, *, directory: Path | None = None
+) -> FactJournal:
+    """The journal of the database that *settings* name, with what was left there by processes that ended.
+
+    *directory* is another one's, for its facts to go to this database. Raises ConfigurationError where
+    nothing can be written there.
+    """
+    if not settings.journal.enabled:
+        return FactJournal(pool)
+    directory = directory or journal_root(settings) / directory_name(settings.database.sqlalchemy_url())
+    try:
+        return await FactJournal.open(
+            pool,
+            directory,
+            max_bytes=settings.journal.max_bytes,
+            patience_seconds=settings.journal.patience_seconds,
+        )
+    except (LogUnwritable, LogFull) as error:
+        raise ConfigurationError(
+            f"facts cannot be kept there while the database is away: {error.explanation}",
+            variable="GAL_FRIDAY_JOURNAL__DIRECTORY",
+            directory=str(directory),
+            accepted="a directory to write in; or GAL_FRIDAY_JOURNAL__ENABLED=false",
+        ) from error
+
+
+def journal_root(settings: Settings) -> Path:
+    """The directory the journals of all databases are in."""
+    return (settings.journal.directory or settings.embedded.data_directory / "journal").absolute()
 
 
 async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> URL:

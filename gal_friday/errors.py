@@ -104,6 +104,22 @@ class RecoveryRefused(PersistenceError):
     hint = "gal-friday recover --dry-run names what was found; gal-friday recover --override NAME --reason …"
 
 
+class StopLoosened(PersistenceError):
+    """A stop moves one way: towards the price, never away from it."""
+
+    hint = "say may_loosen=True where it is meant"
+
+
+class AccountMismatch(PersistenceError):
+    """Paper and live are separate accounts, each at its own exchange."""
+
+
+class NotTrading(PersistenceError):
+    """The engine does not trade: it was not started, it is being stopped, or recovery did not allow it."""
+
+    hint = "gal-friday recover --dry-run shows what stands in the way"
+
+
 # --- what others did meanwhile -------------------------------------------------------------------------
 
 
@@ -197,13 +213,52 @@ class ReadOnly(DatabaseError):
     hint = "connect to the primary; a standby takes changes once it has been promoted"
 
 
+# --- the log on disk ------------------------------------------------------------------------------------
+
+
+class LogInUse(PersistenceError):
+    """Another process owns this log."""
+
+
+class LogFull(PersistenceError):
+    """The log on disk may not grow any further; nothing was added to it."""
+
+    hint = "gal-friday journal status"
+
+
+class LogUnwritable(PersistenceError):
+    """The log on disk could not be written; what was to be added is not claimed to be in it."""
+
+
+class LogCorrupted(PersistenceError):
+    """The log on disk is not as it was written."""
+
+    hint = "gal-friday journal export prints what can be read; restore the file, or move its directory away"
+
+
+class NotYetStored(PersistenceError):
+    """The fact is safe in the journal, and the database does not have it yet."""
+
+    hint = "await db.journal.drain() returns once it has"
+
+
 # --- the exchange --------------------------------------------------------------------------------------
 
 
 class OrderInDoubt(PersistenceError):
     """The exchange was asked, and what came of it is not known here."""
 
-    hint = "ask the exchange for the order by its client_order_id before it is sent again"
+    hint = "gal-friday reconcile asks the exchange for it by its client_order_id; only then send it again"
+
+
+class ExchangeUnavailable(PersistenceError):
+    """The exchange did not answer."""
+
+    hint = "the same command again: nothing was stored"
+
+
+class NotUnderstood(PersistenceError):
+    """The exchange said something that cannot be understood."""
 
 
 # --- the schema ----------------------------------------------------------------------------------------

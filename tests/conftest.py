@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -24,6 +25,16 @@ MAKE_TRADER = f"""
         IF to_regrole('{TRADER}') IS NULL THEN CREATE ROLE {TRADER} LOGIN; END IF;
     END $$
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def journal_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Facts that wait for a database do so here, not in the working directory; at the end none may."""
+    directory = tmp_path_factory.mktemp("journal")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAL_FRIDAY_JOURNAL__DIRECTORY", str(directory))
+        yield directory
+    assert list(directory.rglob("*.log")) == []
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 
 from gal_friday.config import EmbeddedSettings
 from gal_friday.embedded import EmbeddedServer, Endpoint
-from gal_friday.embedded.locks import is_held
 from gal_friday.embedded.postmaster import read_pid_file
 from gal_friday.embedded.store import Store, find_store
+from gal_friday.locks import is_held
 from tests.servers import wait_for
 
 USER_PROGRAM = """

@@ -174,3 +174,59 @@ class AnswerEater:
         self.eaten += 1
         self._is_closed = self._closes
         writer.transport.abort()
+
+
+class Gate:
+    """A relay that can be shut and opened: while it is shut, connections break and new ones are refused."""
+
+    def __init__(self, target: URL) -> None:
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.is_shut = False
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.shut()
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> URL:
+        assert self._server is not None
+        return self._target.set(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
+
+    def shut(self) -> None:
+        self.is_shut = True
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def open(self) -> None:
+        self.is_shut = False
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_shut:
+            writer.transport.abort()
+            return
+        assert self._target.port is not None
+        far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        both = {writer, far_writer}
+        self._writers |= both
+        try:
+            await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
+        except ConnectionError:
+            for each in both:
+                each.transport.abort()
+        finally:
+            self._writers -= both
+
+
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(65_536):
+        sink.write(data)
+        await sink.drain()
+    sink.close()

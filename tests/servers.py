@@ -187,7 +187,7 @@ class PostgresServer(_Server):
 
     def start(self) -> None:
         """Start, on the first call with a new cluster; returns when connections are accepted."""
-        if not self.data_directory.exists():
+        if not (self.data_directory / "PG_VERSION").exists():
             self._create_cluster()
         self._all_gone, held_by_server = os.pipe()
         with (self.directory / "log").open("ab") as log:

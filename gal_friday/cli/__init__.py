@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from gal_friday import __version__
-from gal_friday.cli import audit, books, db, demo, embedded, recovery, replay, roles
+from gal_friday.cli import (
+    audit,
+    books,
+    db,
+    demo,
+    embedded,
+    exchange,
+    halts,
+    journal,
+    recovery,
+    replay,
+    roles,
+)
 from gal_friday.config import Settings
 
 app = typer.Typer(
@@ -21,9 +33,15 @@ db.app.add_typer(roles.app, name="roles", help="Least privilege: who may migrate
 app.add_typer(db.app, name="db", help="The schema and its migrations.")
 app.add_typer(audit.app, name="audit", help="The record of every change.")
 app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one's own.")
+app.add_typer(journal.app, name="journal", help="Facts that wait on disk for the database.")
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)
+app.command("reconcile")(exchange.reconcile)
+app.command("adopt")(exchange.adopt)
+app.command("halt")(halts.halt)
+app.command("resume")(halts.resume)
+app.command("halts")(halts.halts)
 app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
 

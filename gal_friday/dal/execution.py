@@ -44,6 +44,7 @@ class FillResult(StrEnum):
     DUPLICATE = "DUPLICATE"
     UNMATCHED = "UNMATCHED"
     REJECTED = "REJECTED"
+    JOURNALED = "JOURNALED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class FillOutcome:
     """What became of a fill, and what it did; of a DUPLICATE what it did when it was applied.
 
     `fill` is the id of the stored row. `realized_pnl` is exact, before commission, in quote currency; None
-    where the fill closed nothing. `reason` says why it was REJECTED, or in what a DUPLICATE differs from the
-    fill stored.
+    where the fill closed nothing. Of a JOURNALED one nothing is known yet. `reason` says why it was REJECTED,
+    or in what a DUPLICATE differs from the fill stored.
     """
 
     result: FillResult

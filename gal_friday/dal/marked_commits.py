@@ -66,7 +66,14 @@ class MarkingConnection(asyncpg.Connection):  # type: ignore[misc]  # a class wi
         if commit is not None and query == DRIVERS_COMMIT:
             commit.was_sent = True
             query = MARK_AND_COMMIT
-        status: str = await super().execute(query, *args, timeout=timeout)
+        try:
+            status: str = await super().execute(query, *args, timeout=timeout)
+        except asyncpg.PostgresError:
+            # Where the marker cannot be stored, as on a full disk, COMMIT is not come to: the transaction has
+            # failed and is still open, which nobody expects after a COMMIT.
+            if commit is not None and not self.is_closed() and self.is_in_transaction():
+                await super().execute("ROLLBACK")
+            raise
         return status
 
 

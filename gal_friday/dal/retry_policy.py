@@ -74,7 +74,12 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.PermissionDenied: _NEVER,
         errors.ReadOnly: frozenset({Work.SETTLEMENT}),
         errors.DatabaseError: _NEVER,
-        # The exchange, the schema and the edges.
+        # The log on disk, the exchange, the schema and the edges.
+        errors.LogInUse: _NEVER,
+        errors.LogFull: _NEVER,
+        errors.LogUnwritable: _NEVER,
+        errors.LogCorrupted: _NEVER,
+        errors.NotYetStored: _NEVER,
         errors.OrderInDoubt: _NEVER,
         errors.MigrationFailed: _NEVER,
         errors.MigrationLockTimeout: _NEVER,

@@ -11,10 +11,10 @@ from pathlib import Path
 from gal_friday.embedded.binaries import Installation
 from gal_friday.embedded.endpoint import PORT, SUPERUSER
 from gal_friday.embedded.failures import program_failed
-from gal_friday.embedded.locks import Deadline
 from gal_friday.embedded.privileges import Account
 from gal_friday.embedded.store import Store
 from gal_friday.errors import EmbeddedServerError
+from gal_friday.locks import Deadline
 
 UNFINISHED_PREFIX = "cluster-unfinished-"
 # Trust, because only the owner of the socket's directory (and root) gets as far as being asked.

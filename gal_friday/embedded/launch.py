@@ -17,11 +17,11 @@ from gal_friday.embedded.binaries import Installation
 from gal_friday.embedded.cluster import server_command
 from gal_friday.embedded.endpoint import PORT
 from gal_friday.embedded.failures import log_since, log_size, program_failed
-from gal_friday.embedded.locks import FileLock
 from gal_friday.embedded.postmaster import remove_remains, socket_file
 from gal_friday.embedded.privileges import Account
 from gal_friday.embedded.store import Store, write_atomically
 from gal_friday.errors import EmbeddedServerError
+from gal_friday.locks import FileLock
 
 # Linux takes 107 bytes, macOS 103.
 LONGEST_SOCKET_PATH = 103

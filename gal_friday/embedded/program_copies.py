@@ -10,9 +10,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-from gal_friday.embedded.locks import Deadline, FileLock
 from gal_friday.embedded.privileges import Account
 from gal_friday.embedded.store import check_owner, system_directory
+from gal_friday.locks import Deadline, FileLock
 
 COPYING_TIMEOUT_SECONDS = 60.0
 #: What a server and its tools need of an installation.

@@ -17,7 +17,6 @@ from gal_friday.embedded.cluster import ClusterMaker, data_major
 from gal_friday.embedded.endpoint import DATABASE, SUPERUSER, Endpoint, ServerStatus
 from gal_friday.embedded.failures import explained, log_since, program_failed
 from gal_friday.embedded.launch import Plan, launch, start_watchdog
-from gal_friday.embedded.locks import Deadline, FileLock, is_held
 from gal_friday.embedded.postmaster import PidFile, live_postmaster, ready
 from gal_friday.embedded.privileges import server_account
 from gal_friday.embedded.store import (
@@ -29,6 +28,7 @@ from gal_friday.embedded.store import (
 )
 from gal_friday.embedded.watchdog import CHILDREN_PATIENCE_SECONDS, end_orphans
 from gal_friday.errors import EmbeddedServerError
+from gal_friday.locks import Deadline, FileLock, is_held
 
 # Levels at which PostgreSQL, and Python for the watchdog, report why they end.
 GAVE_UP = ("FATAL: ", "PANIC: ", "Traceback")

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+from gal_friday.dal.detached import column_values, detached_entity
+from gal_friday.dal.facts import StatusReport, StatusTold
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     WORKING_ORDER_STATUSES,
@@ -18,6 +21,7 @@ from gal_friday.dal.models import (
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import (
+    DatabaseUnavailable,
     IllegalTransition,
     InvalidValue,
     OrderInDoubt,
@@ -26,6 +30,8 @@ from gal_friday.errors import (
 from gal_friday.services.order_facts import OrderFacts, id_of
 from gal_friday.services.order_gateway import Amendment, Answer, OrderGateway, OrderKey, OrderName
 
+#: How many orders a handler remembers, to cancel them while the database is away.
+REMEMBERED = 10_000
 #: What else belongs into the transaction that stores an order.
 Besides = Callable[[UnitOfWork, Order], Awaitable[None]]
 
@@ -51,6 +57,7 @@ class ExecutionHandler(OrderFacts):
     ) -> None:
         super().__init__(database, actor=actor)
         self._gateway = gateway
+        self._working: dict[UUID, Order] = {}  # to be canceled by while the database is away
         self._answer_timeout_seconds = answer_timeout_seconds
 
     async def submit(self, order: Order, *, also: Besides | None = None) -> Order:
@@ -62,6 +69,8 @@ class ExecutionHandler(OrderFacts):
 
         Raises OrderInDoubt where it is not known whether the exchange has the order, which is PENDING_NEW
         then: ask the exchange by its client_order_id, and tell what is found, or `resend` it. Raises
+        DatabaseUnavailable while the database is away, also while facts wait for it: without them nobody
+        knows what the books say. Raises
         IllegalTransition where the signal is not APPROVED, and what else storing raises; then nothing is
         stored or sent. After CommitUnknown nothing was sent: where it was stored, `resend` it.
         """
@@ -69,8 +78,18 @@ class ExecutionHandler(OrderFacts):
             raise InvalidValue("a new order is PENDING_NEW", order=order.id, status=order.status)
         if order.client_order_id is None:
             order.client_order_id = order.id.hex
+        await self._database.journal.caught_up()
         stored, is_new = await self._store(order, also)
+        self._remember(stored)
         return await self._send(stored, self._gateway) if is_new and self._gateway else stored
+
+    async def send(self, order: Order) -> Order:
+        """Send an *order* that was just stored as PENDING_NEW, store the answer; the order as it stands then.
+
+        For who stores orders in transactions of their own; `resend` is for those that may have been sent.
+        Raises OrderInDoubt as `submit` does.
+        """
+        return await self._send(order, self._gateway) if self._gateway else order
 
     async def resend(self, order: OrderName) -> Order:
         """Send an order once more that is PENDING_NEW, with the client_order_id it has; no other is sent.
@@ -90,21 +109,27 @@ class ExecutionHandler(OrderFacts):
         stored, is_in_doubt = await self._stored(once_more)
         return await self._send(stored, self._gateway) if is_in_doubt and self._gateway else stored
 
-    async def cancel(self, order: OrderName, *, reason: str | None = None) -> Order:
+    async def cancel(self, order: OrderName | Order, *, reason: str | None = None) -> Order:
         """Request the cancel of an order, ask the exchange, store the answer; the order as it stands then.
 
         Where the exchange refuses, the order works on. Raises as `cancel_requested` does, and OrderInDoubt
         where there was no answer: the order is PENDING_CANCEL then, and a further call asks again.
+
+        While the database is away, request and answer go to the journal, and the order is given back as it
+        was last known here. That takes an order this handler has seen, or *order* itself, or a name the
+        exchange has for it; else DatabaseUnavailable is raised.
         """
-        stored = await self.cancel_requested(order, reason=reason)
+        requested_at = datetime.now(UTC)
+        stored = await self._request_cancel(order, requested_at, reason)
+        name = stored.id if isinstance(order, Order) else order
         if self._gateway is None:
             return stored
         answer = await self._answer(stored, self._gateway.cancel(stored))
         if answer.accepted:
-            return await self._keep(stored, answer, answer.status or OrderStatus.PENDING_CANCEL)
+            return await self._keep(stored, answer, answer.status or OrderStatus.PENDING_CANCEL, name=name)
         # It came after the request, whatever the exchange's clock says.
-        at = max(datetime.now(UTC), stored.status_at + timedelta.resolution)
-        return await self._keep(stored, replace(answer, at=at), answer.status or OrderStatus.NEW)
+        at = max(datetime.now(UTC), max(requested_at, stored.status_at) + timedelta.resolution)
+        return await self._keep(stored, replace(answer, at=at), answer.status or OrderStatus.NEW, name=name)
 
     async def cancel_requested(
         self, order: OrderName, *, at: datetime | None = None, reason: str | None = None
@@ -122,6 +147,40 @@ class ExecutionHandler(OrderFacts):
                 )
 
         return await self._stored(request)
+
+    async def _request_cancel(self, order: OrderName | Order, at: datetime, reason: str | None) -> Order:
+        name = order.id if isinstance(order, Order) else order
+
+        def facts() -> list[bytes]:
+            told: StatusTold = {"reason": reason, "source": ReportSource.ENGINE}
+            self._known(order)  # what cannot be asked for is not put on record as asked for
+            return [self._as_fact(StatusReport(name, OrderStatus.PENDING_CANCEL, at, told))]
+
+        stored = await self._database.journal.take(
+            lambda: self.cancel_requested(name, at=at, reason=reason), facts
+        )
+        return self._known(order) if stored is None else stored
+
+    def _known(self, order: OrderName | Order) -> Order:
+        """The order as the exchange is to be asked about it, without the database."""
+        if isinstance(order, Order):
+            return order
+        if isinstance(order, UUID):
+            if order in self._working:
+                return self._working[order]
+            raise DatabaseUnavailable("give the order itself, or a name the exchange has for it", order=order)
+        for known in self._working.values():
+            if _is_called(known, order):
+                return known
+        names = {name: value for name, value in asdict(order).items() if value is not None}
+        return Order(**names, status=OrderStatus.NEW, status_at=datetime.now(UTC))
+
+    def _remember(self, order: Order) -> None:
+        self._working.pop(order.id, None)
+        if order.status in WORKING_ORDER_STATUSES:
+            self._working[order.id] = order
+            if len(self._working) > REMEMBERED:
+                del self._working[next(iter(self._working))]
 
     async def amend(self, order: OrderName, amendment: Amendment) -> Order:
         """Put an amendment on record, ask the exchange for it, store the answer; the order as it stands then.
@@ -185,10 +244,12 @@ class ExecutionHandler(OrderFacts):
             ) from error
         return replace(answer, at=answer.at or datetime.now(UTC))
 
-    async def _keep(self, order: Order, answer: Answer, status: OrderStatus) -> Order:
+    async def _keep(
+        self, order: Order, answer: Answer, status: OrderStatus, *, name: OrderName | None = None
+    ) -> Order:
         with _in_doubt_if_not_stored(order, answer):
             outcome = await self.status_report(
-                order.id,
+                name or order.id,
                 status,
                 at=answer.at,
                 filled_quantity=answer.filled_quantity,
@@ -197,7 +258,20 @@ class ExecutionHandler(OrderFacts):
                 source=ReportSource.ENGINE,
                 raw=answer.raw,
             )
+            if outcome.is_journaled:
+                return self._as_answered(order, answer)
+            self._remember(outcome.order)
             return outcome.order
+
+    def _as_answered(self, order: Order, answer: Answer) -> Order:
+        """The order with the exchange's id, which the database is yet to learn."""
+        if answer.exchange_order_id is None or order.exchange_order_id is not None:
+            return order
+        values = column_values(order) | {"exchange_order_id": answer.exchange_order_id}
+        answered = detached_entity(Order, values)
+        if answered.id in self._working:
+            self._remember(answered)
+        return answered
 
     async def _keep_amendment(self, order: Order, answer: Answer, wanted: dict[str, Any]) -> Order:
         async def refused(uow: UnitOfWork) -> Order:
@@ -220,8 +294,18 @@ class ExecutionHandler(OrderFacts):
                     raw=answer.raw,
                     **wanted,
                 )
-                kept = outcome.order
+                kept = order if outcome.is_journaled else outcome.order
         return kept if answer.status is None else await self._keep(kept, answer, answer.status)
+
+
+def _is_called(order: Order, name: OrderKey) -> bool:
+    if order.account_id != name.account_id or name.exchange not in {None, order.exchange}:
+        return False
+    return (
+        order.exchange_order_id == name.exchange_order_id
+        if name.exchange_order_id and order.exchange_order_id
+        else name.client_order_id is not None and order.client_order_id == name.client_order_id
+    )
 
 
 def _remark(

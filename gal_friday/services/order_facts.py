@@ -3,37 +3,36 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypedDict, TypeVar, Unpack
-from uuid import UUID
+from typing import Any, TypeVar, Unpack
 
 from gal_friday.dal.execution import FillOutcome
+from gal_friday.dal.fact_delivery import stored
+from gal_friday.dal.facts import (
+    Amended,
+    AmendmentReport,
+    Fact,
+    FoundOrder,
+    OrderFact,
+    StatusReport,
+    StatusTold,
+    Told,
+)
 from gal_friday.dal.models import Fill, Order, OrderStatus, ReportSource
+from gal_friday.dal.order_names import OrderKey, OrderName, id_of
 from gal_friday.dal.repositories.order_reports import ReportOutcome
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import AlreadyExists, NotFound
-from gal_friday.services.order_gateway import OrderKey, OrderName
 
 T = TypeVar("T")
 
-
-class Told(TypedDict, total=False):
-    """What any report may tell besides; `raw` is it as received, `source` how it reached us."""
-
-    exchange_order_id: str | None
-    reason: str | None
-    source: ReportSource
-    raw: dict[str, Any] | None
-
-
-class StatusTold(Told, total=False):
-    """What a report of a status may tell besides; `filled_quantity` is all filled so far, in base units."""
-
-    filled_quantity: Decimal | None
+__all__ = ["OrderFacts", "StatusTold", "Told", "id_of"]
 
 
 class OrderFacts:
-    """The part of ExecutionHandler that takes facts: in any order, as often as they come."""
+    """The part of ExecutionHandler that takes facts: in any order, as often as they come.
+
+    While the database is away they go to the journal: the outcome `is_journaled` then, and has no order.
+    """
 
     def __init__(self, database: Database, *, actor: str | None = None) -> None:
         self._database = database
@@ -92,10 +91,7 @@ class OrderFacts:
         if isinstance(order, OrderKey) and told.get("exchange_order_id") is None:
             told["exchange_order_id"] = order.exchange_order_id
 
-        async def take(uow: UnitOfWork) -> ReportOutcome:
-            return await uow.orders.record_report(await id_of(uow, order), status, at=moment, **told)
-
-        return await self._taken(take, told)
+        return await self._taken(StatusReport(order, status, moment, told))
 
     async def amended(
         self,
@@ -112,13 +108,8 @@ class OrderFacts:
         *at* is the exchange's time (default: now); `exchange_order_id` its new one, where it was replaced.
         """
         moment = at or datetime.now(UTC)
-        amended = {"quantity": quantity, "limit_price": limit_price, "stop_price": stop_price}
-
-        async def take(uow: UnitOfWork) -> ReportOutcome:
-            order_id = await id_of(uow, order)
-            return await uow.orders.record_amendment(order_id, at=moment, **amended, **told)
-
-        return await self._taken(take, told)
+        amended: Amended = {"quantity": quantity, "limit_price": limit_price, "stop_price": stop_price}
+        return await self._taken(AmendmentReport(order, moment, amended, told))
 
     async def adopt(
         self,
@@ -130,59 +121,32 @@ class OrderFacts:
     ) -> Order:
         """The stored row of an *order* found at the exchange, with the fills that waited for it.
 
-        See `OrderRepository.adopt_external`.
+        See `OrderRepository.adopt_external`. Where it is in the journal, *order* itself as it was given.
         """
-        moment = at or datetime.now(UTC)
-
-        async def take(uow: UnitOfWork) -> UUID:
-            return (await uow.orders.adopt_external(order, at=moment, source=source, raw=raw)).id
-
-        order_id = await self._stored(take)
-        return await self._stored(lambda uow: uow.orders.one(order_id))
+        outcome = await self._taken(FoundOrder(order, at or datetime.now(UTC), source, raw))
+        return order if outcome.is_journaled else outcome.order
 
     async def fill(self, fill: Fill) -> FillOutcome:
         """The exchange executed (part of) an order; see `Execution.apply_fill`."""
         return await self._database.execution.apply_fill(fill, actor=self._actor)
 
     async def _stored(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
-        """What *work* gives; it is idempotent."""
-        try:
-            return await self._database.retrying(work, actor=self._actor)
-        except AlreadyExists:  # another order was being given the same exchange_order_id; it has it by now
-            return await self._database.retrying(work, actor=self._actor)
+        """What *work* gives; it is idempotent, so it is done again where it is not known to be stored."""
+        return await stored(self._database.pool, work, actor=self._actor)
 
-    async def _taken(
-        self, take: Callable[[UnitOfWork], Awaitable[ReportOutcome]], told: Told
-    ) -> ReportOutcome:
-        outcome = await self._stored(take)
-        if not outcome.applied or told.get("exchange_order_id") is None:
-            return outcome
-        # Fills that waited for the exchange's id were applied at the end of that transaction.
-        order = await self._stored(lambda uow: uow.orders.one(outcome.order.id))
-        moved = outcome.moved or order.status is not outcome.order.status
-        return ReportOutcome(order, applied=True, moved=moved)
+    async def _taken(self, fact: OrderFact) -> ReportOutcome:
+        async def direct() -> ReportOutcome:
+            outcome = await self._stored(fact.take)
+            if not outcome.applied or fact.exchange_order_id is None:
+                return outcome
+            # Fills that waited for the exchange's id were applied at the end of that transaction.
+            order = await self._stored(lambda uow: uow.orders.one(outcome.order.id))
+            moved = outcome.moved or order.status is not outcome.order.status
+            return ReportOutcome(order, applied=True, moved=moved)
 
+        outcome = await self._database.journal.take(direct, lambda: [self._as_fact(fact)])
+        return ReportOutcome(None, applied=False, moved=False) if outcome is None else outcome
 
-async def id_of(uow: UnitOfWork, order: OrderName) -> UUID:
-    """Our id of an order. Raises NotFound, and Ambiguous where several have the name."""
-    if isinstance(order, UUID):
-        return order
-    found = None
-    if order.exchange_order_id is not None:
-        found = await uow.orders.get_by_exchange_order_id(
-            order.exchange_order_id,
-            exchange=order.exchange,
-            trading_pair=order.trading_pair,
-            account_id=order.account_id,
-        )
-    if found is None and order.client_order_id is not None:
-        found = await uow.orders.get_by_client_order_id(
-            order.client_order_id, exchange=order.exchange, account_id=order.account_id
-        )
-    if found is None:
-        raise NotFound(
-            table=Order.__tablename__,
-            exchange_order_id=order.exchange_order_id,
-            client_order_id=order.client_order_id,
-        )
-    return found.id
+    def _as_fact(self, content: OrderFact) -> bytes:
+        application = self._database.pool.application_name
+        return Fact(content, self._actor, application, datetime.now(UTC)).encode()

@@ -4,27 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
-from uuid import UUID
 
-from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, Order, OrderStatus
+from gal_friday.dal.models import Order, OrderStatus
+from gal_friday.dal.order_names import OrderKey, OrderName
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderKey:
-    """An order by the names others have for it: the exchange's id first, then ours.
-
-    *exchange* and *trading_pair* are needed where several have an order of that id.
-    """
-
-    exchange_order_id: str | None = None
-    client_order_id: str | None = None
-    exchange: str | None = None
-    trading_pair: str | None = None
-    account_id: str = DEFAULT_ACCOUNT_ID
-
-
-#: Our id of an order, or the names others have for it.
-OrderName = UUID | OrderKey
+__all__ = ["Amendment", "Answer", "OrderGateway", "OrderKey", "OrderName"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

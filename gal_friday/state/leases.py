@@ -12,6 +12,8 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from sqlalchemy import func, select, text
+
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, AccountLease, InstanceStatus, new_id
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -28,6 +30,21 @@ log = logging.getLogger(__name__)
 
 #: A lease is renewed this many times before it would expire.
 RENEWALS = 3
+
+
+#: How long transactions in the way of a takeover are looked for, at each try.
+MAKING_WAY_SECONDS = 1.0
+
+# A process may stop between two messages of a statement. The server takes its transaction for active, waits
+# for the next message, and none of its timeouts, for statements or for idle transactions, ends that.
+END_WHO_IS_STOPPED = text(
+    "SELECT pg_terminate_backend(session.pid)"
+    " FROM unnest(pg_blocking_pids(:waiting)) AS blocking (pid)"
+    " JOIN pg_stat_activity AS session ON session.pid = blocking.pid"
+    " WHERE session.wait_event = 'ClientRead' AND NOT EXISTS ("
+    "SELECT FROM account_leases JOIN instance_metadata ON instance_id = holder"
+    " WHERE account_leases.account_id = :account_id AND lease_expires_at > clock_timestamp())"
+)
 
 
 class OpenDatabase(Protocol):
@@ -72,7 +89,8 @@ async def hold_lease(
     This process becomes an instance of its own in `instance_metadata`, with *metadata*, and its lease
     expires *ttl_seconds* after it last gave a sign of life. While another leads, it is asked again for
     *wait_seconds*, then LeaseHeld is raised with the holder and when its lease expires, or LockTimeout
-    where its holder has stopped amid a transaction. At the end of the block the lease is given up, so that
+    where its holder has stopped amid a transaction; who waits ends such a transaction once the lease has
+    expired. At the end of the block the lease is given up, so that
     the next process need not wait. Reload what may have been changed by
     the one before: recovery does, and `DatabaseStateManager.clear_cache`. Raises NotFound for an unknown
     account, InvalidValue where this process leads it already.
@@ -94,7 +112,8 @@ async def hold_lease(
         await uow.instances.register(instance_id, **instance)
         return await uow.leases.take(instance_id, duration=duration, account_id=account_id)
 
-    taken = await _once_free(pool, take, wait_seconds=wait_seconds, ask_every=ttl_seconds / RENEWALS)
+    ask_every = ttl_seconds / RENEWALS
+    taken = await _once_free(pool, take, account_id, wait_seconds=wait_seconds, ask_every=ask_every)
     lease = Lease(account_id, instance_id, taken.epoch)
     pool.leases[account_id] = lease.epoch
     log.info("lease taken", extra={"account": account_id, "epoch": lease.epoch, "instance": instance_id})
@@ -112,6 +131,7 @@ async def hold_lease(
 async def _once_free(
     pool: DatabaseConnectionPool,
     take: Callable[[UnitOfWork], Awaitable[AccountLease]],
+    account_id: str,
     *,
     wait_seconds: float,
     ask_every: float,
@@ -120,11 +140,33 @@ async def _once_free(
     while True:
         try:
             return await pool.retrying(take, actor="lease")
-        except (LeaseHeld, LockTimeout):  # it is held, or its holder has stopped amid a transaction
+        except (LeaseHeld, LockTimeout) as error:  # it is held, or its holder has stopped amid a transaction
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 raise
-            await asyncio.sleep(min(ask_every, left))
+            if isinstance(error, LockTimeout):
+                await _make_way(pool, account_id)
+            else:
+                await asyncio.sleep(min(ask_every, left))
+
+
+async def _make_way(pool: DatabaseConnectionPool, account_id: str) -> None:
+    """End transactions of this login that hold an expired lease while the server waits for their process."""
+    lock = select(AccountLease.epoch).where(AccountLease.account_id == account_id).with_for_update()
+    limit = {"lock_timeout": f"{MAKING_WAY_SECONDS:g}s"}
+    async with pool.session(limit) as waiting, pool.session() as watching:
+        who = {"waiting": await waiting.scalar(select(func.pg_backend_pid())), "account_id": account_id}
+        locking = asyncio.create_task(waiting.execute(lock))
+        try:
+            while not locking.done():
+                if ended := (await watching.execute(END_WHO_IS_STOPPED, who)).all():
+                    log.warning(
+                        "ended transactions in the way", extra={"account": account_id, "n": len(ended)}
+                    )
+                await asyncio.wait({locking}, timeout=MAKING_WAY_SECONDS / 10)
+        finally:
+            with contextlib.suppress(LockTimeout):
+                await locking
 
 
 async def _renew(

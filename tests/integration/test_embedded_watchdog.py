@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gal_friday.embedded import EmbeddedServer, watchdog
-from gal_friday.embedded.locks import Deadline, FileLock, is_held
+from gal_friday.locks import Deadline, FileLock, is_held
 from gal_friday.embedded.postmaster import ready
 from gal_friday.embedded.store import Store
 from gal_friday.embedded.watchdog import Watchdog

@@ -26,12 +26,14 @@ class AccountRepository(BaseRepository[Account]):
         reporting_currency: str = "USD",
         initial_capital: Decimal = DEFAULT_INITIAL_CAPITAL,
         opened_at: datetime | None = None,
+        reason: str | None = None,
     ) -> Account:
         """The account of this name: made with its portfolio state, or as it is where it is open already.
 
         *mode* is PAPER unless given; *initial_capital* is in *reporting_currency* and booked as its first
-        cash flow, as of *opened_at* (default: now). Safe for many processes at once, and never resets equity.
-        Raises AlreadyExists where the account is open in another mode or at another exchange than given.
+        cash flow, as of *opened_at* (default: now), with its *reason*. Safe for many processes at once, and
+        never resets equity. Raises AlreadyExists where the account is open in another mode or at another
+        exchange than given.
         """
         new = {"account_id": account_id, "mode": mode or AccountMode.PAPER, "exchange": exchange}
         made = await self._stored(
@@ -64,6 +66,7 @@ class AccountRepository(BaseRepository[Account]):
                     amount=initial_capital,
                     kind=CashFlowKind.OPENING,
                     occurred_at=opened_at or datetime.now(UTC),
+                    reason=reason,
                 )
             )
             await self._flush()

@@ -95,6 +95,7 @@ class CashFlowRepository(BaseRepository[CashFlow]):
         *,
         occurred_at: datetime,
         account_id: str = DEFAULT_ACCOUNT_ID,
+        reason: str | None = None,
     ) -> Sequence[CashFlow]:
         """Book what an account holds when it is first traded with, by currency; the rows that are new.
 
@@ -111,6 +112,7 @@ class CashFlowRepository(BaseRepository[CashFlow]):
                 kind=CashFlowKind.OPENING,
                 venue_id=f"opening-{currency}",
                 occurred_at=occurred_at,
+                reason=reason,
             )
             for currency in sorted(holdings.keys() - opened)
         ]

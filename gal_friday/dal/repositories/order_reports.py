@@ -22,7 +22,7 @@ from gal_friday.dal.models.orders import Order, OrderHistory
 from gal_friday.dal.models.types import ClosedSet, Money, UtcDateTime
 from gal_friday.dal.repositories.order_following import base_status, moved, noted, said_filled
 from gal_friday.dal.upserts import given_values
-from gal_friday.errors import AlreadyExists, InvalidValue, NotFound
+from gal_friday.errors import AlreadyExists, InvalidValue, NotFound, NotYetStored
 from gal_friday.money import canonical
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,26 @@ _MONEY = Money()
 class ReportOutcome:
     """What became of a report.
 
+    `stored`: the order as it stands now; None while the database is away and the report is in the journal.
     `applied`: it was news the order follows, else it is in the order's history only. `moved`: the order's
     status changed with it.
     """
 
-    order: Order
+    stored: Order | None
     applied: bool
     moved: bool
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the report is on disk and waits for the database."""
+        return self.stored is None
+
+    @property
+    def order(self) -> Order:
+        """The order as it stands now. Raises NotYetStored where the report is in the journal."""
+        if self.stored is None:
+            raise NotYetStored
+        return self.stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The parts of LiveTradingEngine: what each operation stores, what follows from facts, what is asked."""

@@ -1,0 +1,73 @@
+"""Whole operations at the exchange, and the finishing of those that were left undone."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from gal_friday.dal.models import Order
+from gal_friday.errors import OrderInDoubt
+from gal_friday.services.live.conduct import Conduct
+from gal_friday.services.live.sending import entry_of
+from gal_friday.services.live.terms import Intended
+from gal_friday.services.live.unfinished import unfinished
+
+log = logging.getLogger(__name__)
+
+
+class Operations(Conduct):
+    """Carries out what an operation has stored."""
+
+    async def carry_out_entry(self, outcome: Intended) -> Intended:
+        """Send the order of an entry; what came of it."""
+        if outcome.order is None or outcome.position is None:
+            return outcome
+        sent = await self.send(outcome.order)
+        position = await self._state.get_position(outcome.position.position_id)
+        return replace(outcome, orders=(sent,), positions=(position or outcome.position,))
+
+    async def carry_out_exit(self, outcome: Intended) -> Intended:
+        """Leave every entry of an exit at once; what came of it. Raises the first error when all are."""
+        orders = {entry_of(order): order for order in outcome.orders}
+        names = [position.position_id for position in outcome.positions]
+        left = await asyncio.gather(
+            *(self.leave(name, orders.get(name)) for name in names), return_exceptions=True
+        )
+        for failure in left:
+            if isinstance(failure, BaseException):
+                raise failure
+        positions = [await self._state.get_position(name) for name in names]
+        return replace(
+            outcome,
+            orders=tuple(order for order in left if isinstance(order, Order)),
+            positions=tuple(position for position in positions if position is not None),
+        )
+
+    async def settle_doubts(self) -> list[Order]:
+        """Settle every order in doubt, those that protect or leave something first; those that still are."""
+        for order in sorted(self.in_doubt.values(), key=lambda order: order.parent_order_id is None):
+            try:
+                await self.heard((await self.settle(order)).id)
+            except OrderInDoubt as error:
+                log.warning("still in doubt", extra={"order": order.id, "error": str(error)})
+        for name in list(self.unsure):
+            await self._unless_in_doubt(name, self.protect(name))
+        return list(self.in_doubt.values())
+
+    async def finish(self) -> None:
+        """Finish what a process before left undone; what the exchange does not answer for stays in doubt."""
+        left = await self.stored(lambda t: unfinished(t, self.exchange, self._memory.positions.values()))
+        self.in_doubt = {str(order.client_order_id): order for order in left.in_doubt}
+        for name in left.behind:
+            await self.follow(name)
+        await self.settle_doubts()
+        for name in left.rolling:
+            await self._unless_in_doubt(name, self.go_on(name))
+        for name in (*left.behind, *left.unprotected):
+            await self._unless_in_doubt(name, self.protect(name))
+
+    async def _unless_in_doubt(self, position_id: str, step: Awaitable[object]) -> None:
+        try:
+            await step
+        except OrderInDoubt as error:
+            log.warning("left in doubt", extra={"entry": position_id, "error": str(error)})
