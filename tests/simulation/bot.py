@@ -51,6 +51,7 @@ class Desk:
     on_restored: Callable[[RestoredState], Awaitable[None]]
     lease: Lease | None = None
     may_trade: bool = False
+    reconciled_at_line: int = 0
     trades_asked_for: datetime | None = None
     _leading: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -196,7 +197,7 @@ async def submit(desk: Desk, order: Order) -> None:
 
 
 async def cancel(desk: Desk, order: Order, reason: str) -> None:
-    stored = await desk.handler.cancel(order.id, reason=reason)
+    stored = await desk.handler.cancel(order, reason=reason)
     assert stored.client_order_id is not None
     desk.record.acknowledged.orders[stored.client_order_id] = stored.status
     desk.record.note(desk.name, "cancels", stored.client_order_id, stored.status)

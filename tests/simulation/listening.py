@@ -23,6 +23,16 @@ async def hear(desk: Desk, kind: str, shape: Shape) -> None:
         await _report(desk, shape, ReportSource.STREAM)
 
 
+async def deliver(desk: Desk) -> None:
+    """Take to the database what was heard while it was away."""
+    journal = desk.database.journal
+    if waiting := journal.pending():
+        stats = await journal.drain()
+        desk.record.note(desk.name, "delivers", waiting, "facts")
+        if stats.refused:
+            desk.record.violated("P01", f"{desk.name}: {stats.refused} facts of the journal were refused")
+
+
 async def poll(desk: Desk) -> None:
     """Ask the exchange for all that happened lately."""
     await desk.tried("asking for trades", lambda: _ask_for_trades(desk))
@@ -84,7 +94,11 @@ async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
     except NotFound:
         desk.record.note(desk.name, "does not know", shape["id"])
         return
-    assert outcome.order.client_order_id is not None
+    if outcome.is_journaled:
+        desk.record.note(desk.name, "puts down", shape["id"], shape["status"])
+        return
+    if outcome.order.client_order_id is None:  # nobody here sent it
+        return
     desk.record.acknowledged.orders[outcome.order.client_order_id] = outcome.order.status
     desk.record.note(desk.name, "hears of", shape["id"], shape["status"], "→", outcome.order.status)
 
