@@ -53,5 +53,12 @@ async def reconcile(desk: Desk) -> ReconciliationReport:
     return report
 
 
+async def agree(desk: Desk) -> None:
+    """With the faults over, nothing may be left that differs."""
+    report = await reconcile(desk)
+    for difference in (*report.differences, *report.failures, *report.not_understood):
+        desk.record.violated("P10", f"{desk.name} finds {difference}")
+
+
 def _kind(failure: str) -> str:
     return failure.partition(":")[0]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 
 from sqlalchemy import URL
@@ -13,6 +14,7 @@ from tests.simulation.checking import check
 from tests.simulation.clock import told_by
 from tests.simulation.instance import Instance
 from tests.simulation.listening import poll
+from tests.simulation.recovering import agree
 from tests.simulation.strategies import STRATEGIES, Alert
 from tests.simulation.world import World, a_world
 
@@ -65,6 +67,7 @@ async def _trade(world: World, instances: Sequence[Instance], ticks: int) -> Non
     for minute in range(1, ticks + 1):
         world.agenda.after(minute * MINUTE, partial(_tick, world, instances))
     _plan_halt(world, ticks)
+    _plan_outsiders(world, ticks)
     for instance in instances:
         _plan_disconnections(world, instance, ticks)
         _plan_absences(world, instance, ticks)
@@ -127,6 +130,20 @@ def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
         world.agenda.after((begin + length) * MINUTE, instance.come_back)
 
 
+def _plan_outsiders(world: World, ticks: int) -> None:
+    """Somebody trades at the exchange by hand."""
+    generator = world.chance.of("outsiders")
+    for _ in range(generator.randint(0, 2)):
+        listing, side = generator.choice(world.market.listings), generator.choice(("buy", "sell"))
+        amount = listing.quantity_step * generator.randint(1, 1_000)
+
+        async def trade(symbol: str = listing.symbol, side: str = side, amount: Decimal = amount) -> None:
+            order = world.venue.place(symbol, "market", side, amount)
+            world.record.note("outsider", side, amount, symbol, order.id)
+
+        world.agenda.after(generator.randint(1, ticks) * MINUTE, trade)
+
+
 async def _settle(world: World, instances: Sequence[Instance]) -> None:
     """The faults are over: everybody is there again, and asks."""
     world.record.note("world", "calms down")
@@ -142,4 +159,4 @@ async def _settle(world: World, instances: Sequence[Instance]) -> None:
             await instance.live_on()
     await world.agenda.run_until(world.agenda.now + CALM_TICKS * MINUTE)
     for instance in instances:
-        await instance.do("polling", poll)
+        await instance.do("reconciling", agree)
