@@ -82,6 +82,8 @@ async def _send_again(desk: Desk, order: Order) -> None:
 
 
 async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
+    if shape["clientOrderId"] is None:  # nobody here sent it: reconciliation sees to it
+        return
     try:
         outcome = await desk.handler.status_report(
             key_of(shape),
@@ -97,8 +99,7 @@ async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
     if outcome.is_journaled:
         desk.record.note(desk.name, "puts down", shape["id"], shape["status"])
         return
-    if outcome.order.client_order_id is None:  # nobody here sent it
-        return
+    assert outcome.order.client_order_id is not None
     desk.record.acknowledged.orders[outcome.order.client_order_id] = outcome.order.status
     desk.record.note(desk.name, "hears of", shape["id"], shape["status"], "→", outcome.order.status)
 
