@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from gal_friday.config import DatabaseSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.engine import make_engine
-from gal_friday.dal.fact_journal import FactJournal
-from gal_friday.dal.journal_slots import directory_name
+from gal_friday.dal.journal.fact_journal import FactJournal
+from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, ReportSource
 from gal_friday.dal.pooled_execution import PooledExecution

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gal_friday.durable_log import DurableLog
+from gal_friday.durable_log.log import DurableLog
 
 ROOT = Path(__file__).parents[1]
 PLENTY = 64 * 1024 * 1024

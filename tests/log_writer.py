@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from gal_friday.durable_log import DurableLog
+from gal_friday.durable_log.log import DurableLog
 
 
 async def append_for_ever(directory: Path) -> None:

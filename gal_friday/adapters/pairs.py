@@ -15,7 +15,9 @@ QUOTE_CURRENCIES = (
 
 _SEPARATED = re.compile(r"([A-Z0-9.]+)[/_\-:]([A-Z0-9.]+)")
 _KRAKEN_LEGACY = re.compile(r"[XZ]([A-Z]{3})[XZ]([A-Z]{3})")  # XXBTZUSD: X for coins, Z for money
-_ONE_WORD = re.compile(rf"([A-Z0-9.]+?)({'|'.join(sorted(QUOTE_CURRENCIES, key=len, reverse=True))})")
+_QUOTE = "|".join(sorted(QUOTE_CURRENCIES, key=len, reverse=True))
+_ONE_WORD = re.compile(rf"([A-Z0-9.]{{3,}}?)({_QUOTE})")
+_SHORT_BASE = re.compile(rf"([A-Z0-9.]+?)({_QUOTE})")  # tried last: XBTUSD is not XB/TUSD
 
 
 def canonical_pair(name: str) -> str:
@@ -27,7 +29,7 @@ def canonical_pair(name: str) -> str:
     Raises InvalidValue where base and quote cannot be told apart.
     """
     spelled = name.strip().upper()
-    for form in (_SEPARATED, _KRAKEN_LEGACY, _ONE_WORD):
+    for form in (_SEPARATED, _KRAKEN_LEGACY, _ONE_WORD, _SHORT_BASE):
         if match := form.fullmatch(spelled):
             base, quote = (CURRENCY_ALIASES.get(currency, currency) for currency in match.groups())
             return f"{base}/{quote}"

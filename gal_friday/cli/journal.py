@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from gal_friday.config import Settings
-    from gal_friday.dal.journal_stats import JournalStats
+    from gal_friday.dal.journal.stats import JournalStats
 
 app = typer.Typer(help="Facts that wait on disk for the database.", no_args_is_help=True)
 
@@ -24,8 +24,8 @@ app = typer.Typer(help="Facts that wait on disk for the database.", no_args_is_h
 @app.command()
 def status(context: typer.Context) -> None:
     """What waits, whose it is, and what was refused; exits 1 where a file is damaged. Changes nothing."""
-    from gal_friday.dal.journal_slots import SlotState, slot_states  # noqa: PLC0415 -- help must not wait for it
-    from gal_friday.dal.refused_facts import RefusedFacts  # noqa: PLC0415
+    from gal_friday.dal.journal.refused import RefusedFacts  # noqa: PLC0415
+    from gal_friday.dal.journal.slots import SlotState, slot_states  # noqa: PLC0415 -- help must not wait for it
 
     console = Console()
     directories = _directories(settings_of(context))
@@ -112,16 +112,16 @@ async def _drain(
 
 
 def _refused(directory: Path) -> Iterator[str]:
-    from gal_friday.dal.refused_facts import RefusedFacts  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.dal.journal.refused import RefusedFacts  # noqa: PLC0415 -- help must not wait for it
 
     for line in RefusedFacts(directory).lines():
         yield line.decode(errors="backslashreplace")
 
 
 def _waiting(directory: Path) -> Iterator[str]:
-    from gal_friday.dal.journal_slots import slot_directories  # noqa: PLC0415 -- help must not wait for it
-    from gal_friday.dal.refused_facts import shown  # noqa: PLC0415
-    from gal_friday.log_contents import salvage  # noqa: PLC0415
+    from gal_friday.dal.journal.refused import shown  # noqa: PLC0415
+    from gal_friday.dal.journal.slots import slot_directories  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.durable_log.contents import salvage  # noqa: PLC0415
 
     for slot in slot_directories(directory):
         for record in salvage(slot):

@@ -1,6 +1,9 @@
 """`gal-friday recover`: from whatever happened to an account that may trade, or the reasons why not."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,10 +13,9 @@ from rich.table import Table
 from gal_friday.cli.db import server_url, settings_of
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
-
     from gal_friday.config import Settings
     from gal_friday.dal.models import RecoveryCertificate
+    from gal_friday.database import Database
     from gal_friday.state.recovery import Recovery
 
 
@@ -29,37 +31,70 @@ def recover(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Why it is overridden; goes on record.")] = None,
 ) -> None:
-    """Store what the journal holds, check the account, print the certificate; exit 1 where it may not trade.
+    """Take in journal and exchange, check the account, print the certificate; exit 1 where it may not trade.
+
+    The exchange is asked where one is configured. With --dry-run nothing is stored, by whatever it asks.
 
     The account is halted while an invariant fails, and goes on once none does, or the operator overrides it.
     """
-    settings = settings_of(context)
-    with server_url(settings, settings.database.sqlalchemy_url()) as url:
-        recovery = asyncio.run(
-            _recover(settings, url, account, override=override or [], reason=reason, dry_run=dry_run)
-        )
+    recovery = asyncio.run(
+        _recover(settings_of(context), account, override=override or [], reason=reason, dry_run=dry_run)
+    )
     _print(Console(), recovery.certificate, dry_run=dry_run)
     if not recovery.may_trade:
         raise typer.Exit(1)
 
 
 async def _recover(
-    settings: "Settings", url: "URL", account: str, *, override: list[str], reason: str | None, dry_run: bool
+    settings: "Settings", account: str, *, override: list[str], reason: str | None, dry_run: bool
 ) -> "Recovery":
-    from gal_friday.dal.connection_pool import DatabaseConnectionPool  # noqa: PLC0415 -- help must not wait for it
-    from gal_friday.database import Database  # noqa: PLC0415
+    from gal_friday.adapters.ccxt_client import open_exchange  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.database import open_database  # noqa: PLC0415
+    from gal_friday.services.reconciliation import Reconciler  # noqa: PLC0415
     from gal_friday.state.recovery import recover as recover_account  # noqa: PLC0415
 
-    async with DatabaseConnectionPool(settings.database, url=url) as pool:
+    async with AsyncExitStack() as stack:
+        opening = _as_it_is(settings) if dry_run else open_database(settings)
+        database = await stack.enter_async_context(opening)
+        reconcile = None
+        if settings.exchange.name:
+            reconciler = Reconciler(
+                database,
+                await stack.enter_async_context(open_exchange(settings.exchange)),
+                exchange=settings.exchange.name,
+                account_id=account,
+                answer_timeout_seconds=settings.exchange.answer_timeout_seconds,
+                actor="gal-friday recover",
+            )
+            reconcile = partial(reconciler.reconcile, dry_run=dry_run)
         return await recover_account(
-            Database(pool), account_id=account, override=override, override_reason=reason, dry_run=dry_run
+            database,
+            account_id=account,
+            journal=database.journal,
+            reconcile=reconcile,
+            override=override,
+            override_reason=reason,
+            dry_run=dry_run,
         )
+
+
+@asynccontextmanager
+async def _as_it_is(settings: "Settings") -> AsyncIterator["Database"]:
+    """The database, neither migrated nor given what waits in the journal."""
+    from gal_friday.dal.connection_pool import DatabaseConnectionPool  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.database import Database  # noqa: PLC0415
+
+    with server_url(settings, settings.database.sqlalchemy_url()) as url:
+        async with DatabaseConnectionPool(settings.database, url=url) as pool:
+            yield Database(pool)
 
 
 def _print(console: Console, certificate: "RecoveryCertificate", *, dry_run: bool) -> None:
     console.print(_restored(certificate))
     console.print(_checked(certificate))
+    differences = (certificate.reconciliation or {}).get("differences", [])
     for title, rows in (
+        ("differs at the exchange", [_flat(each) for each in differences]),
         ("orders in doubt: ask the exchange for each by its client_order_id", certificate.orders_in_doubt),
         ("positions no stop protects", certificate.unprotected_positions),
         ("fills without their order", certificate.unmatched_fills),
@@ -98,6 +133,16 @@ def _listed(title: str, rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
     return table
+
+
+def _flat(difference: dict[str, Any]) -> dict[str, Any]:
+    """A difference in one line: what it is about, here and at the exchange."""
+    return {
+        "kind": difference["kind"],
+        "about": _spelled(difference["subject"]),
+        "here": difference.get("ours"),
+        "at the exchange": difference.get("theirs"),
+    }
 
 
 def _spelled(finding: dict[str, Any]) -> str:

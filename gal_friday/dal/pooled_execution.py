@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import Execution, FillOutcome, FillResult, reports_of
-from gal_friday.dal.fact_delivery import apply_reports
-from gal_friday.dal.fact_journal import FactJournal
-from gal_friday.dal.facts import fills_as_facts
+from gal_friday.dal.journal.delivery import apply_reports
+from gal_friday.dal.journal.fact_journal import FactJournal
+from gal_friday.dal.journal.facts import fills_as_facts
 from gal_friday.dal.models import Fill
 from gal_friday.dal.retry_policy import Work
 

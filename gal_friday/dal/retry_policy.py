@@ -56,6 +56,9 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.BooksDiffer: _NEVER,
         errors.TradingHalted: _NEVER,
         errors.RecoveryRefused: _NEVER,
+        errors.NotTrading: _NEVER,
+        errors.AccountMismatch: _NEVER,
+        errors.StopLoosened: _NEVER,
         # What others did meanwhile: the next try starts from there.
         errors.StaleWrite: frozenset({Work.UNIT_OF_WORK}),
         errors.TransactionConflict: _LOST | {Work.SETTLEMENT, Work.MIGRATION},
@@ -81,6 +84,8 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.LogCorrupted: _NEVER,
         errors.NotYetStored: _NEVER,
         errors.OrderInDoubt: _NEVER,
+        errors.ExchangeUnavailable: _NEVER,
+        errors.NotUnderstood: _NEVER,
         errors.MigrationFailed: _NEVER,
         errors.MigrationLockTimeout: _NEVER,
         errors.SchemaOutdated: _NEVER,

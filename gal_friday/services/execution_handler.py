@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from gal_friday.dal.detached import column_values, detached_entity
-from gal_friday.dal.facts import StatusReport, StatusTold
+from gal_friday.dal.journal.facts import StatusReport, StatusTold
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     WORKING_ORDER_STATUSES,

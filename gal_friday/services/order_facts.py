@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any, TypeVar, Unpack
 
 from gal_friday.dal.execution import FillOutcome
-from gal_friday.dal.fact_delivery import stored
-from gal_friday.dal.facts import (
+from gal_friday.dal.journal.delivery import stored
+from gal_friday.dal.journal.facts import (
     Amended,
     AmendmentReport,
     Fact,

@@ -17,10 +17,10 @@ import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 import pytest
 
 from gal_friday.embedded import EmbeddedServer, launch
-from gal_friday.locks import FileLock, is_held
 from gal_friday.embedded.postmaster import ready
 from gal_friday.embedded.privileges import Account, server_account
 from gal_friday.errors import EmbeddedServerError
+from gal_friday.locks import FileLock, is_held
 from tests.embedded_servers import (
     UserProcess,
     a_data_directory,

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gal_friday.embedded import EmbeddedServer, watchdog
-from gal_friday.locks import Deadline, FileLock, is_held
 from gal_friday.embedded.postmaster import ready
 from gal_friday.embedded.store import Store
 from gal_friday.embedded.watchdog import Watchdog
+from gal_friday.locks import Deadline, FileLock, is_held
 from tests.embedded_servers import embedded_settings, end_everything, store_of, watchdog_pid
 from tests.servers import wait_for
 

@@ -70,6 +70,23 @@ async def test_a_reconciliation_is_rehearsed_and_then_done(
         assert "the-key" not in output.stdout + output.stderr
 
 
+async def test_a_recovery_asks_the_exchange_that_is_configured(
+    database: Database, database_url: URL, tmp_path: Path
+) -> None:
+    kraken = Kraken.generated()
+    async with kraken.listening() as kraken_url:
+        rehearsed = await gal_friday(database_url, tmp_path, "recover", "--dry-run", kraken_url=kraken_url)
+        assert "differs at the exchange" in rehearsed.stdout, rehearsed.stderr
+        assert await database.orders.count() == 0
+        done = await gal_friday(database_url, tmp_path, "recover", kraken_url=kraken_url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert await database.orders.count() > 0
+    certificate = await database.recoveries.latest()
+    assert certificate is not None
+    assert certificate.reconciliation is not None
+    assert certificate.reconciliation["is_complete"]
+
+
 async def test_an_account_is_taken_over_from_the_exchange_and_agrees_with_it(
     database: Database, database_url: URL, tmp_path: Path
 ) -> None:

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import URL, make_url, text
 
 from gal_friday.config import DatabaseSettings, EmbeddedSettings, JournalSettings, Settings
-from gal_friday.dal import fact_journal
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import FillResult
-from gal_friday.dal.journal_slots import directory_name
+from gal_friday.dal.journal import fact_journal
+from gal_friday.dal.journal.refused import RefusedFacts
+from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.models import Fill, Order, OrderStatus, OrderType, Side
-from gal_friday.dal.refused_facts import RefusedFacts
 from gal_friday.database import Database, journal_root, open_database
 from gal_friday.errors import (
     ConfigurationError,
@@ -174,7 +174,7 @@ async def test_a_fill_whose_answer_was_lost_ends_as_a_duplicate(database_url: UR
         fill = a_fill(order, fill_id="known by this")
         assert (await db.execution.apply_fill(fill)).result is FillResult.JOURNALED
         assert len(await witness.fills.find_all()) == 1
-        eater._at_most = 0
+        eater._question = b"asked by nobody"
         stats = await db.journal.drain()
         assert (stats.applied, stats.duplicates) == (0, 1)
         assert len(await witness.fills.find_all()) == 1

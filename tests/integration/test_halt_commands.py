@@ -13,8 +13,8 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import InvalidReference, InvalidValue, NotFound, TradingHalted
 from gal_friday.state.halts import Halt, halt, in_force, resume
+from tests.commands import gal_friday
 from tests.factories import a_strategy, an_order
-from tests.integration.test_books_commands import gal_friday
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from gal_friday.cli import app
 from gal_friday.config import DatabaseSettings, JournalSettings, Settings
 from gal_friday.dal.execution import FillResult
-from gal_friday.dal.journal_slots import directory_name
+from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.models import Order
 from gal_friday.database import open_database
 from tests.commands import gal_friday

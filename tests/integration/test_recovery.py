@@ -22,6 +22,7 @@ from tests.factories import a_fill, a_portfolio_position, a_signal_log, a_strate
 class Drained:
     pending: int = 0
     refused: int = 0
+    damaged: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {"pending": self.pending, "refused": self.refused}
@@ -32,10 +33,11 @@ class Asked:
     """An exchange's answers, as a reconciliation reports them."""
 
     failures: list[str] = field(default_factory=list)
+    not_understood: list[str] = field(default_factory=list)
 
     @property
     def is_complete(self) -> bool:
-        return not self.failures
+        return not (self.failures or self.not_understood)
 
     def as_json(self) -> dict[str, Any]:
         return {"failures": self.failures}
@@ -202,15 +204,18 @@ async def test_facts_that_could_not_be_taken_stand_against_trading(database: Dat
     recovery = await recover(database, journal=journal)
     assert not recovery.may_trade
     assert recovery.certificate.journal == {"pending": 2, "refused": 1}
+    journal.outcome = Drained(damaged=("0000.log",))
+    assert not (await recover(database, journal=journal)).may_trade
     journal.outcome = Drained()
     assert (await recover(database, journal=journal)).may_trade
-    assert journal.drained == 2
+    assert journal.drained == 3
 
 
 async def test_an_exchange_that_did_not_answer_stands_against_trading(database: Database) -> None:
     recovery = await recover(database, reconcile=asking(Asked(["fetch_open_orders: timed out"])))
     assert not recovery.may_trade
     assert recovery.certificate.reconciliation == {"failures": ["fetch_open_orders: timed out"]}
+    assert not (await recover(database, reconcile=asking(Asked(not_understood=["order X1"])))).may_trade
     assert (await recover(database, reconcile=asking(Asked()))).may_trade
 
 

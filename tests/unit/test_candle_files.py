@@ -130,6 +130,7 @@ def test_a_timeframe_is_written_in_its_largest_whole_unit(seconds: int, timefram
     ("spelling", "pair"),
     [
         ("XBTUSDT", "BTC/USDT"),
+        ("XBTUSD", "BTC/USD"),
         ("XXBTZUSD", "BTC/USD"),
         ("XETHXXBT", "ETH/BTC"),
         ("XDGEUR", "DOGE/EUR"),

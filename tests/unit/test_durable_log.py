@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gal_friday import log_files
-from gal_friday.durable_log import DurableLog
+from gal_friday.durable_log import files as log_files
+from gal_friday.durable_log.contents import look_into, owner_of, salvage
+from gal_friday.durable_log.log import DurableLog
+from gal_friday.durable_log.segments import HEADER_BYTES, RECORD_BYTES, header
 from gal_friday.errors import LogCorrupted, LogFull, LogInUse, LogUnwritable
-from gal_friday.log_contents import look_into, owner_of, salvage
-from gal_friday.log_segments import HEADER_BYTES, RECORD_BYTES, header
 from tests.concurrency import at_once
 from tests.journaling import (
     PLENTY,

@@ -15,10 +15,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from gal_friday.config import EmbeddedSettings
 from gal_friday.embedded import Endpoint, binaries, failures, launch, postmaster, privileges, watchdog
-from gal_friday.locks import Deadline, FileLock, is_held
 from gal_friday.embedded.privileges import Account, server_account
 from gal_friday.embedded.store import write_atomically
 from gal_friday.errors import EmbeddedServerError
+from gal_friday.locks import Deadline, FileLock, is_held
 
 ME = Account("me", os.geteuid(), os.getegid(), is_caller=True)
 

@@ -15,7 +15,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import InvalidValue, RecoveryRefused
 from gal_friday.state.leases import Lease
 from gal_friday.state.recovery.attention import orders_in_doubt, unmatched_fills, unprotected_positions
-from gal_friday.state.recovery.invariants import CHECKS, Invariant
+from gal_friday.state.recovery.invariants import CHECKS, Findings, Invariant
 from gal_friday.state.recovery.restoring import RestoredState, restore
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,11 @@ class JournalOutcome(Protocol):
         """Facts the database refused, which are set aside."""
         ...
 
+    @property
+    def damaged(self) -> Collection[str]:
+        """Files that cannot be read to the end."""
+        ...
+
     def as_json(self) -> dict[str, Any]:
         """Its figures."""
         ...
@@ -58,12 +63,17 @@ class Reconciliation(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the exchange answered all it was asked."""
+        """Whether the exchange answered all it was asked, and all was understood."""
         ...
 
     @property
     def failures(self) -> Collection[str]:
         """What it did not answer."""
+        ...
+
+    @property
+    def not_understood(self) -> Collection[str]:
+        """Answers that make no sense."""
         ...
 
     def as_json(self) -> dict[str, Any]:
@@ -134,13 +144,11 @@ async def recover(
     drained = None
     if journal is not None and not dry_run:
         drained = await journal.drain()
-        left = {"pending": drained.pending, "refused": drained.refused}
-        invariants.append(Invariant("journal", [left] if any(left.values()) else []))
+        invariants.append(Invariant("journal", _left_on_disk(drained)))
     reconciliation = None
     if reconcile is not None:
         reconciliation = await reconcile()
-        silence = [{"failure": failure} for failure in reconciliation.failures]
-        invariants.append(Invariant("exchange", [] if reconciliation.is_complete else silence))
+        invariants.append(Invariant("exchange", _unanswered(reconciliation)))
     async with database.pool.transaction(read_only=True, snapshot=True) as uow:
         account = await uow.accounts.one(account_id)
         state = await restore(uow.session, account)
@@ -177,6 +185,19 @@ async def recover(
         extra={"account": account_id, "counts": dict(state.counts), "failing": _failing(certificate)},
     )
     return Recovery(certificate, state)
+
+
+def _left_on_disk(drained: JournalOutcome) -> Findings:
+    left = {"pending": drained.pending, "refused": drained.refused}
+    counted = [left] if any(left.values()) else []
+    return [*counted, *({"damaged": file} for file in drained.damaged)]
+
+
+def _unanswered(reconciliation: Reconciliation) -> Findings:
+    return [
+        *({"failure": failure} for failure in reconciliation.failures),
+        *({"not_understood": record} for record in reconciliation.not_understood),
+    ]
 
 
 def _wanted_overrides(names: Collection[str], reason: str | None) -> dict[str, str]:

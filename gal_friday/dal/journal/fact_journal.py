@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.fact_delivery import FactDelivery, is_away
-from gal_friday.dal.journal_slots import Slots, claim, remove_empty
-from gal_friday.dal.journal_stats import JournalStats
-from gal_friday.dal.refused_facts import RefusedFacts
-from gal_friday.durable_log import DurableLog
+from gal_friday.dal.journal.delivery import FactDelivery, is_away
+from gal_friday.dal.journal.refused import RefusedFacts
+from gal_friday.dal.journal.slots import Slots, claim, remove_empty
+from gal_friday.dal.journal.stats import JournalStats
+from gal_friday.durable_log.log import DurableLog
 from gal_friday.errors import DatabaseUnavailable, LogFull, LogUnwritable, PersistenceError
 
 T = TypeVar("T")

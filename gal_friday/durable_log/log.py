@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
+from gal_friday.durable_log.contents import Contents
+from gal_friday.durable_log.files import LogFiles
+from gal_friday.durable_log.segments import Record
 from gal_friday.errors import LogUnwritable
-from gal_friday.log_contents import Contents
-from gal_friday.log_files import LogFiles
-from gal_friday.log_segments import Record
 
 T = TypeVar("T")
 

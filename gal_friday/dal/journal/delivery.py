@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import APPLY_FILLS, FillOutcome, FillResult, outcomes_of
-from gal_friday.dal.facts import Fact, OrderFact, ReportedFill
-from gal_friday.dal.journal_stats import JournalStats
+from gal_friday.dal.journal.facts import Fact, OrderFact, ReportedFill
+from gal_friday.dal.journal.refused import RefusedFacts
+from gal_friday.dal.journal.stats import JournalStats
 from gal_friday.dal.models.types import dumps
-from gal_friday.dal.refused_facts import RefusedFacts
 from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.durable_log.segments import Record
 from gal_friday.errors import (
     AlreadyExists,
     DatabaseError,
@@ -27,7 +28,6 @@ from gal_friday.errors import (
     StatementTimeout,
     TransactionConflict,
 )
-from gal_friday.log_segments import Record
 
 T = TypeVar("T")
 

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gal_friday.errors import LogCorrupted
-from gal_friday.locks import is_held
-from gal_friday.log_segments import (
+from gal_friday.durable_log.segments import (
     HEADER_BYTES,
     Damage,
     Record,
@@ -17,6 +15,8 @@ from gal_friday.log_segments import (
     segment_paths,
     was_synced,
 )
+from gal_friday.errors import LogCorrupted
+from gal_friday.locks import is_held
 
 LOCK, CURSOR = "lock", "delivered"
 

@@ -10,10 +10,10 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from gal_friday.durable_log.contents import CURSOR, LOCK, Segment, damage_named, look_into, pid_in
+from gal_friday.durable_log.segments import HEADER_BYTES, Record, encode, header, records, segment_path
 from gal_friday.errors import LogCorrupted, LogFull, LogInUse, LogUnwritable
 from gal_friday.locks import FileLock
-from gal_friday.log_contents import CURSOR, LOCK, Segment, damage_named, look_into, pid_in
-from gal_friday.log_segments import HEADER_BYTES, Record, encode, header, records, segment_path
 
 if sys.platform != "win32":
     import fcntl

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gal_friday.dal.models.types import dumps
+from gal_friday.durable_log.files import sync, sync_directory
 from gal_friday.errors import LogInUse
 from gal_friday.locks import Deadline, FileLock
-from gal_friday.log_files import sync, sync_directory
 
 FILE = "refused.jsonl"
 _LOCK_SECONDS = 30.0

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from gal_friday.durable_log import DurableLog
+from gal_friday.durable_log.contents import look_into, owner_of, salvage
+from gal_friday.durable_log.log import DurableLog
 from gal_friday.errors import LogCorrupted, LogInUse
-from gal_friday.log_contents import look_into, owner_of, salvage
 
 EMBEDDED = "embedded"
 
