@@ -149,7 +149,7 @@ class Exchange:
         await self.checkpoint()
         if self.is_calm:
             return False
-        weights = [(CallFate.ANSWERED, 88), (CallFate.NOT_SENT, 5), (CallFate.NOT_ANSWERED, 7)]
+        weights = [(CallFate.ANSWERED, 93), (CallFate.NOT_SENT, 2), (CallFate.NOT_ANSWERED, 5)]
         fate = weighted(self.chance.of("call", self.name, method), weights)
         if fate is CallFate.NOT_SENT:
             raise NetworkError(method)

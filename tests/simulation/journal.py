@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.fact_journal import FactJournal
+from gal_friday.dal.journal.fact_journal import FactJournal
 from gal_friday.errors import DatabaseUnavailable
 
 _MAX_BYTES = 16 * 1024 * 1024
