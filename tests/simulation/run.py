@@ -21,7 +21,7 @@ from tests.simulation.world import World, a_world
 MINUTE = timedelta(minutes=1)
 TICKS = 40
 #: Ticks after the faults: all that was on its way arrives.
-CALM_TICKS = 10
+CALM_TICKS = 6
 
 
 @dataclass(frozen=True, slots=True)
