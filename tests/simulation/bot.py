@@ -84,8 +84,10 @@ class Desk:
             await work()
         except (PersistenceError, BaseError) as error:
             self.record.note(self.name, what, "failed:", _kind(error))
-            if isinstance(error, LeaseLost) and self.lease is not None:
-                await self.step_down()
+            if isinstance(error, LeaseLost):
+                self.record.counts["fenced"] += 1
+                if self.lease is not None:
+                    await self.step_down()
 
     async def compete(self) -> None:
         """Take the lease where it is free."""
@@ -98,6 +100,7 @@ class Desk:
         except LeaseHeld:
             return
         self.record.note(self.name, "leads", self.lease.epoch)
+        self.record.counts["lease taken"] += 1
 
     async def step_down(self) -> None:
         """Somebody else leads."""

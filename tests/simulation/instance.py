@@ -129,6 +129,7 @@ class Instance:
         """The database cannot be reached any more; what takes half a minute else takes no time here."""
         if self.process is not None and self._pool is not None:
             self._world.record.note(self.process.name, "database away")
+            self._world.record.counts["database away"] += 1
             self.process.wire.is_away = True
             self.process.wire.cut()
             self._set_patience(IMPATIENCE_SECONDS)
@@ -171,6 +172,7 @@ class Instance:
     def _noted(self, fault: Fault, place: int) -> None:
         assert self.process is not None
         self._world.record.note(self.process.name, "is", fault, "at", place)
+        self._world.record.counts[fault] += 1
         if fault in {Fault.KILL, Fault.KILL_AFTER}:
             self._world.record.dead.add(self.process.name)
         if fault is Fault.PAUSE:

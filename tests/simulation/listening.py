@@ -29,6 +29,7 @@ async def deliver(desk: Desk) -> None:
     if waiting := journal.pending():
         stats = await journal.drain()
         desk.record.note(desk.name, "delivers", waiting, "facts")
+        desk.record.counts["fact journaled"] += waiting
         if stats.refused:
             desk.record.violated("P01", f"{desk.name}: {stats.refused} facts of the journal were refused")
 

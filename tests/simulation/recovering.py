@@ -25,6 +25,7 @@ async def come_to_lead(desk: Desk) -> None:
     failing = [each["name"] for each in certificate.invariants if not each["holds"]]
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(certificate.counts.items()) if count)
     desk.record.note(desk.name, "recovers", recovery.may_trade, counts, *failing)
+    desk.record.counts["recovery"] += 1
     for name in failing:
         if name != "exchange":  # which may well not have answered
             desk.record.violated("P02", f"after a restart of {desk.name} {name} does not hold")
@@ -49,6 +50,7 @@ async def reconcile(desk: Desk) -> ReconciliationReport:
     repairs = sorted(f"{number} {kind}" for kind, number in report.repaired().items())
     differences = sorted(f"{each.kind}:{each.subject.exchange_order_id}" for each in report.differences)
     desk.record.note(desk.name, "reconciles", *repairs, *differences, *map(_kind, report.failures))
+    desk.record.counts["repair"] += len(report.repairs)
     desk.reconciled_at_line = len(desk.record.lines)
     return report
 

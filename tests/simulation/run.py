@@ -1,5 +1,6 @@
 """One simulation: a seed, a database, two instances that compete, and everything that can go wrong."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,9 +33,7 @@ class Outcome:
     fingerprint: str
     violations: Sequence[str]
     trace: Sequence[str]
-    orders: int
-    fills: int
-    kills: int
+    counts: Counter[str]
 
 
 async def simulate(seed: int, url: URL, owner_url: URL, *, ticks: int = TICKS) -> Outcome:
@@ -55,9 +54,7 @@ async def simulate(seed: int, url: URL, owner_url: URL, *, ticks: int = TICKS) -
             fingerprint=record.fingerprint(),
             violations=tuple(record.violations),
             trace=tuple(record.lines),
-            orders=len(world.venue.orders),
-            fills=len(world.venue.fills),
-            kills=sum(instance.starts - 1 for instance in instances),
+            counts=record.counts + Counter(order=len(world.venue.orders), fill=len(world.venue.fills)),
         )
 
 
