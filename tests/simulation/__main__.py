@@ -5,6 +5,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
@@ -53,15 +54,10 @@ async def _simulate_all(seeds: Sequence[int], *, ticks: int) -> int:
             _tell(outcome, ticks=ticks)
             bar.advance(bar.task_ids[0])
     failed = [outcome.seed for outcome in outcomes if outcome.violations]
-    log.info(
-        "%d seeds in %.0f s: %d orders, %d fills, %d processes killed; %s",
-        len(outcomes),
-        time.monotonic() - started,
-        sum(outcome.orders for outcome in outcomes),
-        sum(outcome.fills for outcome in outcomes),
-        sum(outcome.kills for outcome in outcomes),
-        f"violations with seeds {failed}" if failed else "every promise held",
-    )
+    log.info("%d seeds in %.0f s", len(outcomes), time.monotonic() - started)
+    for what, number in sorted(sum((outcome.counts for outcome in outcomes), Counter[str]()).items()):
+        log.info("%8d × %s", number, what)
+    log.info("violations with seeds %s" if failed else "every promise held%s", failed or "")
     return 1 if failed else 0
 
 
@@ -78,8 +74,8 @@ async def _simulate_one(server: PostgresServer, template: str, seed: int, *, tic
 
 
 def _tell(outcome: Outcome, *, ticks: int) -> None:
-    told = (outcome.seed, outcome.fingerprint, outcome.orders, outcome.fills, outcome.kills)
-    log.info("seed %d  %s  %d orders, %d fills, %d killed", *told)
+    told = ", ".join(f"{number} {what}" for what, number in sorted(outcome.counts.items()))
+    log.info("seed %d  %s  %s", outcome.seed, outcome.fingerprint, told)
     for violation in outcome.violations:
         log.error("seed %d  %s", outcome.seed, violation)
     if outcome.violations:

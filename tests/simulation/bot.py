@@ -51,6 +51,7 @@ class Desk:
     on_restored: Callable[[RestoredState], Awaitable[None]]
     lease: Lease | None = None
     may_trade: bool = False
+    reconciled_at_line: int = 0
     trades_asked_for: datetime | None = None
     _leading: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -83,8 +84,10 @@ class Desk:
             await work()
         except (PersistenceError, BaseError) as error:
             self.record.note(self.name, what, "failed:", _kind(error))
-            if isinstance(error, LeaseLost) and self.lease is not None:
-                await self.step_down()
+            if isinstance(error, LeaseLost):
+                self.record.counts["fenced"] += 1
+                if self.lease is not None:
+                    await self.step_down()
 
     async def compete(self) -> None:
         """Take the lease where it is free."""
@@ -97,6 +100,7 @@ class Desk:
         except LeaseHeld:
             return
         self.record.note(self.name, "leads", self.lease.epoch)
+        self.record.counts["lease taken"] += 1
 
     async def step_down(self) -> None:
         """Somebody else leads."""
@@ -196,7 +200,7 @@ async def submit(desk: Desk, order: Order) -> None:
 
 
 async def cancel(desk: Desk, order: Order, reason: str) -> None:
-    stored = await desk.handler.cancel(order.id, reason=reason)
+    stored = await desk.handler.cancel(order, reason=reason)
     assert stored.client_order_id is not None
     desk.record.acknowledged.orders[stored.client_order_id] = stored.status
     desk.record.note(desk.name, "cancels", stored.client_order_id, stored.status)

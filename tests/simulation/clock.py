@@ -12,6 +12,8 @@ _MODULES = (
     "gal_friday.services.execution_handler",
     "gal_friday.services.order_facts",
     "gal_friday.services.portfolio_manager",
+    "gal_friday.services.reconciliation.questions",
+    "gal_friday.services.reconciliation.reconciler",
     "gal_friday.dal.repositories.account_repository",
     "gal_friday.dal.repositories.order_repository",
     "gal_friday.dal.repositories.signal_repository",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from tests.simulation.ccxt_errors import NetworkError, OrderNotFound, RequestTimeout
 from tests.simulation.ccxt_shapes import Shape, balance_shape, in_milliseconds, order_shape, trade_shape
 from tests.simulation.chance import Chance, weighted
-from tests.simulation.venue import Venue, VenueOrder
+from tests.simulation.venue import Venue
 
 #: The most orders or trades one answer has.
 PAGE = 20
@@ -54,7 +54,8 @@ class Exchange:
         params: Shape | None = None,
     ) -> list[Shape]:
         await self._call("fetch_open_orders")
-        return self._page(self.venue.open_orders(), symbol, since, limit)
+        listed = [order for order in self.venue.open_orders() if symbol in {None, order.symbol}]
+        return [order_shape(order) for order in listed if in_milliseconds(order.created_at) >= (since or 0)]
 
     async def fetch_closed_orders(
         self,
@@ -64,8 +65,12 @@ class Exchange:
         params: Shape | None = None,
     ) -> list[Shape]:
         await self._call("fetch_closed_orders")
-        ended = [order for order in self.venue.orders.values() if order.status != "open"]
-        return self._page(ended, symbol, since, limit)
+        listed = [
+            order_shape(order)
+            for order in self.venue.orders.values()
+            if order.status != "open" and symbol in {None, order.symbol}
+        ]
+        return _page(listed, since, limit, params)
 
     async def fetch_my_trades(
         self,
@@ -75,12 +80,10 @@ class Exchange:
         params: Shape | None = None,
     ) -> list[Shape]:
         await self._call("fetch_my_trades")
-        shapes = [
-            trade_shape(fill)
-            for fill in self.venue.visible_fills()
-            if symbol in {None, fill.order.symbol} and in_milliseconds(fill.at) >= (since or 0)
+        listed = [
+            trade_shape(fill) for fill in self.venue.visible_fills() if symbol in {None, fill.order.symbol}
         ]
-        return shapes[: min(limit or PAGE, PAGE)]
+        return _page(listed, since, limit, params)
 
     async def fetch_balance(self, params: Shape | None = None) -> Shape:
         await self._call("fetch_balance")
@@ -146,7 +149,7 @@ class Exchange:
         await self.checkpoint()
         if self.is_calm:
             return False
-        weights = [(CallFate.ANSWERED, 88), (CallFate.NOT_SENT, 5), (CallFate.NOT_ANSWERED, 7)]
+        weights = [(CallFate.ANSWERED, 93), (CallFate.NOT_SENT, 2), (CallFate.NOT_ANSWERED, 5)]
         fate = weighted(self.chance.of("call", self.name, method), weights)
         if fate is CallFate.NOT_SENT:
             raise NetworkError(method)
@@ -157,15 +160,16 @@ class Exchange:
         if is_lost:
             raise RequestTimeout(method)
 
-    def _page(
-        self, orders: Sequence[VenueOrder], symbol: str | None, since: int | None, limit: int | None
-    ) -> list[Shape]:
-        found = [
-            order
-            for order in orders
-            if symbol in {None, order.symbol} and in_milliseconds(order.created_at) >= (since or 0)
-        ]
-        return [order_shape(order) for order in found[: min(limit or PAGE, PAGE)]]
+
+def _page(listed: Sequence[Shape], since: int | None, limit: int | None, params: Shape | None) -> list[Shape]:
+    """The oldest ones since."""
+    until = (params or {}).get("until")
+    found = [
+        shape
+        for shape in listed
+        if shape["timestamp"] >= (since or 0) and (until is None or shape["timestamp"] <= until)
+    ]
+    return found[: min(limit or PAGE, PAGE)]
 
 
 def _exact(amount: float | Decimal) -> Decimal:

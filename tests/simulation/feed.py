@@ -1,4 +1,4 @@
-"""The stream of updates of one instance: it drops, delays, doubles and reorders, and it disconnects."""
+"""The stream of updates of one instance: it drops, delays, doubles and reorders, forgets ids, disconnects."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -49,7 +49,8 @@ class Feed:
         generator = self.chance.of("feed", self.name)
         updates = [("order", order_shape(order))]
         if fill is not None:
-            updates.append(("trade", trade_shape(fill)))
+            id_ = None if generator.random() < 0.1 else fill.id  # the list of trades will have it
+            updates.append(("trade", trade_shape(fill) | {"id": id_}))
         for kind, shape in updates:
             # Drawn whether anybody listens or not: who listens must not move what the others hear.
             copies = weighted(generator, [(1, 80), (0, 10), (2, 10)])

@@ -1,5 +1,6 @@
 """One of the competing instances: killed, paused and started again, always under the same name."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,8 @@ from tests.simulation.checking import check_restored
 from tests.simulation.exchange import Exchange
 from tests.simulation.feed import Feed
 from tests.simulation.gate import Fault, Gate
-from tests.simulation.listening import hear
+from tests.simulation.journal import open_journal
+from tests.simulation.listening import deliver, hear
 from tests.simulation.process import Process
 from tests.simulation.recovering import come_to_lead
 from tests.simulation.upkeep import manage
@@ -38,6 +40,7 @@ class Instance:
         self.name = name
         self.starts = 0
         self.exchange = Exchange(world.venue, world.chance, name)
+        self._disk = world.disk / name
         self.feed = Feed(world.venue, world.agenda, world.chance, name)
         self.process: Process[Desk] | None = None
         self.is_calm = False
@@ -69,20 +72,21 @@ class Instance:
                 application_name=name, pool_size=2, retry_timeout_seconds=PATIENCE_SECONDS
             )
             async with DatabaseConnectionPool(settings, url=url) as pool:
+                self._pool = pool
+                journal = await open_journal(pool, self._disk)
                 desk = Desk.of(
                     name,
-                    Database(pool),
+                    Database(pool, journal),
                     self.exchange,
                     self._world.market,
                     self._world.record,
                     on_restored=partial(check_restored, self._world),
                 )
-                self._pool = pool
                 try:
                     await process.live(desk)
                 finally:
                     self._set_patience(IMPATIENCE_SECONDS)  # nobody hears what it still tries
-                    await desk.leave()
+                    await asyncio.gather(journal.drop(), desk.leave())
 
         self._world.record.note(name, "starts")
         await self._held(process.start(life))
@@ -110,6 +114,7 @@ class Instance:
             self._signs_of_life = self._world.agenda.now
         elif self.process is not None and self._world.agenda.now - self._signs_of_life >= TTL:
             await self._world.expire_lease_of(self.process.name)
+        await self.do("delivering", deliver)
         await self.do("competing", come_to_lead)
         await self.do("managing", manage)
 
@@ -124,6 +129,7 @@ class Instance:
         """The database cannot be reached any more; what takes half a minute else takes no time here."""
         if self.process is not None and self._pool is not None:
             self._world.record.note(self.process.name, "database away")
+            self._world.record.counts["database away"] += 1
             self.process.wire.is_away = True
             self.process.wire.cut()
             self._set_patience(IMPATIENCE_SECONDS)
@@ -166,6 +172,7 @@ class Instance:
     def _noted(self, fault: Fault, place: int) -> None:
         assert self.process is not None
         self._world.record.note(self.process.name, "is", fault, "at", place)
+        self._world.record.counts[fault] += 1
         if fault in {Fault.KILL, Fault.KILL_AFTER}:
             self._world.record.dead.add(self.process.name)
         if fault is Fault.PAUSE:

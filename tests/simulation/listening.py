@@ -23,6 +23,17 @@ async def hear(desk: Desk, kind: str, shape: Shape) -> None:
         await _report(desk, shape, ReportSource.STREAM)
 
 
+async def deliver(desk: Desk) -> None:
+    """Take to the database what was heard while it was away."""
+    journal = desk.database.journal
+    if waiting := journal.pending():
+        stats = await journal.drain()
+        desk.record.note(desk.name, "delivers", waiting, "facts")
+        desk.record.counts["fact journaled"] += waiting
+        if stats.refused:
+            desk.record.violated("P01", f"{desk.name}: {stats.refused} facts of the journal were refused")
+
+
 async def poll(desk: Desk) -> None:
     """Ask the exchange for all that happened lately."""
     await desk.tried("asking for trades", lambda: _ask_for_trades(desk))
@@ -72,6 +83,8 @@ async def _send_again(desk: Desk, order: Order) -> None:
 
 
 async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
+    if shape["clientOrderId"] is None:  # nobody here sent it: reconciliation sees to it
+        return
     try:
         outcome = await desk.handler.status_report(
             key_of(shape),
@@ -83,6 +96,9 @@ async def _report(desk: Desk, shape: Shape, source: ReportSource) -> None:
         )
     except NotFound:
         desk.record.note(desk.name, "does not know", shape["id"])
+        return
+    if outcome.is_journaled:
+        desk.record.note(desk.name, "puts down", shape["id"], shape["status"])
         return
     assert outcome.order.client_order_id is not None
     desk.record.acknowledged.orders[outcome.order.client_order_id] = outcome.order.status
@@ -96,6 +112,7 @@ async def _fill(desk: Desk, trade: Shape, source: ReportSource) -> None:
 def _heard_of_fill(desk: Desk, trade: Shape, outcome: FillOutcome) -> None:
     if outcome.result is FillResult.REJECTED or (outcome.reason and outcome.result is FillResult.DUPLICATE):
         desk.record.violated("P03", f"{trade['id']} {outcome.result}: {outcome.reason}")
-    desk.record.acknowledged.fills.add(trade["id"])
+    if trade["id"] is not None:
+        desk.record.acknowledged.fills.add(trade["id"])
     if outcome.result is not FillResult.DUPLICATE:
         desk.record.note(desk.name, "hears of", trade["id"], outcome.result, outcome.order_status)

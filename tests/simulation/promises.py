@@ -1,61 +1,60 @@
 """Every promise, checked after a run against the exchange's truth and what the instances had been told."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
+from enum import Enum, auto
+from uuid import UUID
 
 from gal_friday.dal.models import (
-    WORKING_ORDER_STATUSES,
     Fill,
     Order,
     OrderHistory,
     OrderStatus,
     Position,
-    PositionSide,
     Signal,
     SignalStatus,
     UnmatchedFill,
 )
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
-from gal_friday.state.recovery import RestoredState
 from gal_friday.state.verification import Verification
-from tests.simulation.oracle import Account, booked, in_decimals, net_positions
 from tests.simulation.record import Record
 from tests.simulation.venue import Venue
 
-#: A share of a cost is rounded to 18 decimals, in a few hundred fills.
-TOLERANCE = Decimal("1e-15")
 
-_AS_AT_THE_EXCHANGE = {
-    "open": (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL),
-    "closed": (OrderStatus.FILLED,),
-    "canceled": (OrderStatus.CANCELED,),
-    "rejected": (OrderStatus.REJECTED,),
-}
+class Deed(Enum):
+    LEADS = auto()
+    HALTS = auto()
+    RESUMES = auto()
+    ENTERS = auto()
+    INTENDS = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class Intent:
-    """What a process intended, in the audit record's order; where *what* is None, it took the lease."""
+class Entry:
+    """A line of the audit record: what a process did, and to what."""
 
     process: str
-    what: str | None
+    deed: Deed
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that is stored at the end."""
+    """All that is stored at the end.
+
+    *names* has the exchange's id of each fill, by our own: its stream may have told of it without.
+    """
 
     orders: Sequence[Order]
     fills: Sequence[Fill]
+    names: Mapping[UUID, str]
     unmatched: Sequence[UnmatchedFill]
     positions: Sequence[Position]
     signals: Sequence[Signal]
     history: Sequence[OrderHistory]
-    intents: Sequence[Intent]
+    deeds: Sequence[Entry]
     closed_equity: Decimal
     steps: int
     verification: Verification
@@ -72,7 +71,7 @@ def p01_what_was_acknowledged_is_there(found: Findings, record: Record) -> Viola
     told = record.acknowledged
     for fingerprint in sorted(told.signals - {signal.fingerprint for signal in found.signals}):
         yield f"signal {fingerprint} is gone"
-    stored = {fill.fill_id for fill in found.fills} | {fill.fill_id for fill in found.unmatched}
+    stored = {*found.names.values(), *(fill.fill_id for fill in found.unmatched)}
     for fill in sorted(told.fills - stored):
         yield f"fill {fill} is gone"
     for name, status in told.orders.items():
@@ -83,41 +82,9 @@ def p01_what_was_acknowledged_is_there(found: Findings, record: Record) -> Viola
             yield f"order {name} was {status}, and is {order.status}"
 
 
-def p02_a_restart_restores_everything(
-    state: RestoredState,
-    *,
-    orders: Sequence[Order],
-    fills: Sequence[Fill],
-    history: Sequence[OrderHistory],
-    venue: Venue,
-    record: Record,
-) -> Violations:
-    """*orders*, *fills* and *history* are all that is stored at that moment."""
-    last = {line.order_id: line.to_status for line in history}
-    working = {id_: status for id_, status in last.items() if status in WORKING_ORDER_STATUSES}
-    if {order.id: order.status for order in state.orders} != working:
-        yield f"{len(state.orders)} working orders are restored, by the history there are {len(working)}"
-    held = {
-        (position.strategy_id, position.trading_pair): (_signed(position), position.cost)
-        for position in state.positions
-    }
-    for whose, account in _accounts(orders, fills, venue).items():
-        quantity, cost = held.pop(whose, (Decimal(0), Decimal(0)))  # type: ignore[call-overload]
-        true_cost = abs(in_decimals(account.cost))
-        if quantity != in_decimals(account.quantity) or abs(cost - true_cost) > TOLERANCE:
-            yield f"{whose} holds {quantity} for {cost}, by its fills {account.quantity} for {true_cost}"
-    if held:
-        yield f"positions without fills are restored: {held}"
-    steps = state.portfolio_states["USD"].state.get("steps", 0)
-    if steps < record.acknowledged.steps:
-        yield f"{steps} steps are restored of {record.acknowledged.steps}"
-    if len(state.risk_limits) != 1:
-        yield f"{len(state.risk_limits)} risk limits are restored"
-
-
 def p03_each_fill_of_the_exchange_counts_once(found: Findings, venue: Venue) -> Violations:
     there = Counter((fill.order.id, fill.id) for fill in venue.fills)
-    here = Counter((fill.exchange_order_id, fill.fill_id) for fill in found.fills)
+    here = Counter((fill.exchange_order_id, found.names[fill.id]) for fill in found.fills)
     for identity in sorted((there - here).elements()):
         yield f"fill {identity} is missing"
     for identity in sorted((here - there).elements()):
@@ -153,7 +120,7 @@ def p05_no_update_is_lost(found: Findings, record: Record) -> Violations:
 def p06_money_is_exact(found: Findings, venue: Venue) -> Violations:
     truth = {fill.id: fill for fill in venue.fills}
     for fill in found.fills:
-        true = truth.get(fill.fill_id)
+        true = truth.get(found.names[fill.id])
         stored = (
             fill.quantity_filled,
             fill.fill_price,
@@ -179,12 +146,18 @@ def p07_the_books_balance(found: Findings) -> Violations:
 
 
 def p08_one_process_leads(found: Findings) -> Violations:
-    leader = None
-    for intent in found.intents:
-        if intent.what is None:
-            leader = intent.process
-        elif intent.process != leader:
-            yield f"{intent.process} intended {intent.what} while {leader} led"
+    """And who leads enters nothing while the account is halted."""
+    leader, is_halted = None, False
+    for entry in found.deeds:
+        match entry.deed:
+            case Deed.LEADS:
+                leader = entry.process
+            case Deed.HALTS | Deed.RESUMES:
+                is_halted = entry.deed is Deed.HALTS
+            case _ if entry.process != leader:
+                yield f"{entry.process} intended {entry.what} while {leader} led"
+            case Deed.ENTERS if is_halted:
+                yield f"{entry.process} intended {entry.what} in a halt"
 
 
 def p09_a_signal_is_taken_once(found: Findings) -> Violations:
@@ -199,63 +172,9 @@ def p09_a_signal_is_taken_once(found: Findings) -> Violations:
             yield f"signal {signals[signal_id].fingerprint} has an order and is {signals[signal_id].status}"
 
 
-def p10_all_is_as_at_the_exchange(found: Findings, venue: Venue) -> Violations:
-    known = {order.exchange_order_id: order for order in found.orders}
-    for true in venue.orders.values():
-        order = known.get(true.id)
-        if order is None:
-            yield f"order {true.id} ({true.client_order_id}) is not known"
-        elif order.status not in _AS_AT_THE_EXCHANGE[true.status]:
-            yield f"order {true.id} ({true.client_order_id}) is {true.status} there, {order.status} here"
-    for order in found.orders:
-        if order.exchange_order_id not in venue.orders and order.status in WORKING_ORDER_STATUSES:
-            yield f"order {order.client_order_id} is {order.status}, and not at the exchange"
-    for symbol, net in net_positions(venue.fills).items():
-        here = sum((_signed(p) for p in found.positions if p.trading_pair == symbol), Decimal(0))
-        if here != net:
-            yield f"position in {symbol} is {here} here, {net} there"
-    yield from _equity(found, venue)
-
-
-def _equity(found: Findings, venue: Venue) -> Violations:
-    """What is neither in positions nor spent on them lies at the exchange, to the last decimal."""
-    tied_up = sum(
-        (p.cost if p.side is PositionSide.LONG else -p.cost for p in found.positions if p.closed_at is None),
-        Decimal(0),
-    )
-    cash = venue.balances["USD"]
-    if found.closed_equity - tied_up != cash:
-        yield f"equity {found.closed_equity} less {tied_up} in positions is not the cash {cash} there"
-    accounts = _accounts(found.orders, found.fills, venue).values()
-    result = in_decimals(sum((account.realized - account.fees for account in accounts), Fraction(0)))
-    expected = venue.deposit + result
-    if abs(found.closed_equity - expected) > TOLERANCE:
-        yield f"equity is {found.closed_equity}, by the exchange's fills {expected}"
-
-
 def _leads_to(before: OrderStatus, after: OrderStatus) -> bool:
     reached, further = set[OrderStatus](), {before}
     while further:
         reached |= further
         further = set().union(*(ORDER_TRANSITIONS[status] for status in further)) - reached
     return after in reached
-
-
-def _signed(position: Position) -> Decimal:
-    return position.quantity if position.side is PositionSide.LONG else -position.quantity
-
-
-def _accounts(orders: Sequence[Order], fills: Sequence[Fill], venue: Venue) -> Mapping[Hashable, Account]:
-    """What the exchange's fills, as far as they are stored, lead to, by strategy and pair."""
-    truth = {fill.id: fill for fill in venue.fills}
-    strategy_of = {order.exchange_order_id: order.strategy_id for order in orders}
-    return booked(
-        (truth[fill.fill_id] for fill in sorted(fills, key=_when_applied)),
-        lambda fill: (strategy_of.get(fill.order.id), fill.order.symbol),
-    )
-
-
-def _when_applied(fill: Fill) -> tuple[datetime, int]:
-    assert fill.applied_at is not None
-    assert fill.applied_seq is not None
-    return fill.applied_at, fill.applied_seq

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -31,6 +32,8 @@ class Record:
     lines: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    #: How often what happened that is worth counting.
+    counts: Counter[str] = field(default_factory=Counter)
 
     def note(self, actor: str, what: str, *facts: object) -> None:
         if actor in self.dead:  # what a process feels as it dies, nobody hears

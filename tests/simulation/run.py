@@ -1,8 +1,10 @@
 """One simulation: a seed, a database, two instances that compete, and everything that can go wrong."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 
 from sqlalchemy import URL
@@ -13,13 +15,14 @@ from tests.simulation.checking import check
 from tests.simulation.clock import told_by
 from tests.simulation.instance import Instance
 from tests.simulation.listening import poll
+from tests.simulation.recovering import agree
 from tests.simulation.strategies import STRATEGIES, Alert
 from tests.simulation.world import World, a_world
 
 MINUTE = timedelta(minutes=1)
 TICKS = 40
 #: Ticks after the faults: all that was on its way arrives.
-CALM_TICKS = 10
+CALM_TICKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,7 @@ class Outcome:
     fingerprint: str
     violations: Sequence[str]
     trace: Sequence[str]
-    orders: int
-    fills: int
-    kills: int
+    counts: Counter[str]
 
 
 async def simulate(seed: int, url: URL, owner_url: URL, *, ticks: int = TICKS) -> Outcome:
@@ -53,9 +54,7 @@ async def simulate(seed: int, url: URL, owner_url: URL, *, ticks: int = TICKS) -
             fingerprint=record.fingerprint(),
             violations=tuple(record.violations),
             trace=tuple(record.lines),
-            orders=len(world.venue.orders),
-            fills=len(world.venue.fills),
-            kills=sum(instance.starts - 1 for instance in instances),
+            counts=record.counts + Counter(order=len(world.venue.orders), fill=len(world.venue.fills)),
         )
 
 
@@ -64,6 +63,8 @@ async def _trade(world: World, instances: Sequence[Instance], ticks: int) -> Non
         await instance.start()
     for minute in range(1, ticks + 1):
         world.agenda.after(minute * MINUTE, partial(_tick, world, instances))
+    _plan_halt(world, ticks)
+    _plan_outsiders(world, ticks)
     for instance in instances:
         _plan_disconnections(world, instance, ticks)
         _plan_absences(world, instance, ticks)
@@ -109,6 +110,15 @@ def _plan_disconnections(world: World, instance: Instance, ticks: int) -> None:
         world.agenda.after((begin + length) * MINUTE, connect)
 
 
+def _plan_halt(world: World, ticks: int) -> None:
+    """Now and then somebody stops the account for a while."""
+    generator = world.chance.of("halt")
+    begin, length = generator.randint(1, 2 * ticks), generator.randint(1, 8)
+    if begin < ticks:
+        world.agenda.after(begin * MINUTE, world.halt)
+        world.agenda.after((begin + length) * MINUTE, world.resume)
+
+
 def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
     generator = world.chance.of("absences", instance.name)
     for _ in range(generator.randint(0, 2)):
@@ -117,9 +127,24 @@ def _plan_absences(world: World, instance: Instance, ticks: int) -> None:
         world.agenda.after((begin + length) * MINUTE, instance.come_back)
 
 
+def _plan_outsiders(world: World, ticks: int) -> None:
+    """Somebody trades at the exchange by hand."""
+    generator = world.chance.of("outsiders")
+    for _ in range(generator.randint(0, 2)):
+        listing, side = generator.choice(world.market.listings), generator.choice(("buy", "sell"))
+        amount = listing.quantity_step * generator.randint(1, 1_000)
+
+        async def trade(symbol: str = listing.symbol, side: str = side, amount: Decimal = amount) -> None:
+            order = world.venue.place(symbol, "market", side, amount)
+            world.record.note("outsider", side, amount, symbol, order.id)
+
+        world.agenda.after(generator.randint(1, ticks) * MINUTE, trade)
+
+
 async def _settle(world: World, instances: Sequence[Instance]) -> None:
     """The faults are over: everybody is there again, and asks."""
     world.record.note("world", "calms down")
+    await world.resume()
     world.venue.is_calm = True
     for instance in instances:
         await instance.calm()
@@ -131,4 +156,4 @@ async def _settle(world: World, instances: Sequence[Instance]) -> None:
             await instance.live_on()
     await world.agenda.run_until(world.agenda.now + CALM_TICKS * MINUTE)
     for instance in instances:
-        await instance.do("polling", poll)
+        await instance.do("reconciling", agree)

@@ -7,7 +7,7 @@ from tests.replays import a_database_url
 from tests.servers import TRADER, PostgresServer
 from tests.simulation.run import simulate
 
-TICKS = 12
+TICKS = 10
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy import URL, text
 
@@ -11,7 +13,7 @@ from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, Instrument, RiskLimit, RiskScope, Strategy
 from gal_friday.database import Database
-from tests.simulation.agenda import Agenda
+from tests.simulation.agenda import BEGINNING, Agenda
 from tests.simulation.chance import Chance
 from tests.simulation.market import Market
 from tests.simulation.record import Record
@@ -21,6 +23,8 @@ from tests.simulation.venue import Venue
 
 #: What open_account books for an account, and what lies at the exchange.
 CAPITAL = Decimal(5_000_000)
+
+_OPERATOR = "operator"
 
 _TERMINATE = text("SELECT pg_terminate_backend(:pid, 10000)")
 _EXPIRE = text(
@@ -45,6 +49,7 @@ class World:
     record: Record
     database: Database
     weather: int
+    disk: Path
 
     async def terminate(self, backend: int) -> None:
         """End a server process, and return once it is gone."""
@@ -56,6 +61,17 @@ class World:
         async with self.database.pool.autocommit() as connection:
             await connection.execute(_EXPIRE, {"name": name})
 
+    async def halt(self) -> None:
+        """An operator stops the account."""
+        async with self.database.transaction(actor=_OPERATOR) as uow:
+            await uow.halts.halt(reason="it looks odd", by=_OPERATOR)
+        self.record.note(_OPERATOR, "halts")
+
+    async def resume(self) -> None:
+        async with self.database.transaction(actor=_OPERATOR) as uow:
+            await uow.halts.resume()
+        self.record.note(_OPERATOR, "resumes")
+
 
 @asynccontextmanager
 async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
@@ -66,20 +82,24 @@ async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
     async with DatabaseConnectionPool(DatabaseSettings(pool_size=2), url=owner_url) as pool:
         database = Database(pool)
         await _furnish(database, market)
-        yield World(
-            url=url,
-            chance=chance,
-            agenda=agenda,
-            market=market,
-            venue=venue,
-            record=Record(agenda),
-            database=database,
-            weather=chance.of("weather").choice((100, 250, 600)),
-        )
+        with TemporaryDirectory(prefix="gal_friday_simulation_") as disk:
+            yield World(
+                url=url,
+                chance=chance,
+                agenda=agenda,
+                market=market,
+                venue=venue,
+                record=Record(agenda),
+                database=database,
+                weather=chance.of("weather").choice((100, 250, 600)),
+                disk=Path(disk),
+            )
 
 
 async def _furnish(database: Database, market: Market) -> None:
-    async with database.transaction(actor="operator") as uow:
+    async with database.transaction(actor=_OPERATOR) as uow:
+        account = await uow.accounts.one(DEFAULT_ACCOUNT_ID)
+        account.created_at = BEGINNING  # what the exchange did before is not asked for
         for strategy in STRATEGIES:
             await uow.strategies.add(
                 Strategy(
