@@ -136,6 +136,8 @@ class TransactionConflict(PersistenceError):
 class LockTimeout(PersistenceError):
     """A lock was not granted in time."""
 
+    hint = "SELECT * FROM pg_stat_activity WHERE state <> 'idle' shows who holds what up"
+
 
 class LeaseHeld(PersistenceError):
     """Another process acts for this account."""
@@ -146,7 +148,7 @@ class LeaseHeld(PersistenceError):
 class LeaseLost(PersistenceError):
     """Only the process that holds the account's lease may intend anything in it."""
 
-    hint = "take the lease with hold_lease, and recover before trading on"
+    hint = "gal-friday recover --dry-run tells how the account stands; take the lease with hold_lease"
 
 
 # --- the server ----------------------------------------------------------------------------------------

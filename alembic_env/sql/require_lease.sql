@@ -10,6 +10,7 @@ DECLARE
     lease account_leases;
     problem text;
 BEGIN
+    PERFORM lock_intents(account, false);
     SELECT * INTO lease FROM account_leases WHERE account_id = account AND epoch = named FOR SHARE;
     IF NOT FOUND THEN
         SELECT * INTO lease FROM account_leases WHERE account_id = account;

@@ -1,9 +1,13 @@
--- Asked after require_lease, which has waited for a halt that was being made.
+-- Asked after require_lease: who makes a halt waits for those that have asked before it was in force.
 CREATE FUNCTION require_no_halt(account text, strategy text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     halt record;
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        -- A snapshot does not show what was halted since. Its account's row was changed by that, and refuses.
+        PERFORM FROM accounts WHERE account_id = account FOR SHARE;
+    END IF;
     SELECT halted_at, halt_reason, halted_by, strategy_id INTO halt
     FROM (
         SELECT halted_at, halt_reason, halted_by, NULL AS strategy_id FROM accounts

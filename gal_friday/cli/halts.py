@@ -33,7 +33,8 @@ def halt(
 ) -> None:
     """Stop an account, or one strategy in it: nothing that adds risk is stored once this returns.
 
-    What reduces or protects a position passes. A halt in force keeps its time and gets the new reason.
+    It is in force at once; then it waits for what was being stored. What reduces or protects a position
+    passes. A halt in force keeps its time and gets the new reason.
     """
     from gal_friday.state.halts import halt as halt_trading  # noqa: PLC0415 -- help must not wait for it
 
@@ -42,6 +43,7 @@ def halt(
         context,
         lambda uow: halt_trading(uow, reason=reason, by=who, account_id=account, strategy_id=strategy),
         actor=who,
+        wait_for=account,
     )
     typer.echo(_sentence(made))
 
@@ -83,10 +85,16 @@ def halts(context: typer.Context, *, account: Account = "default") -> None:
     typer.echo(f"Nothing is halted in {account}.")
 
 
-def _done(context: typer.Context, work: "Callable[[UnitOfWork], Awaitable[T]]", *, actor: str | None) -> T:
+def _done(
+    context: typer.Context,
+    work: "Callable[[UnitOfWork], Awaitable[T]]",
+    *,
+    actor: str | None,
+    wait_for: str | None = None,
+) -> T:
     settings = settings_of(context)
     with server_url(settings, settings.database.sqlalchemy_url()) as url:
-        return asyncio.run(_in_a_transaction(settings.database, url, work, actor))
+        return asyncio.run(_in_a_transaction(settings.database, url, work, actor, wait_for))
 
 
 async def _in_a_transaction(
@@ -94,11 +102,16 @@ async def _in_a_transaction(
     url: "URL",
     work: "Callable[[UnitOfWork], Awaitable[T]]",
     actor: str | None,
+    wait_for: str | None,
 ) -> T:
     from gal_friday.dal.connection_pool import DatabaseConnectionPool  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.state.halts import wait_for_intents  # noqa: PLC0415
 
     async with DatabaseConnectionPool(settings, url=url) as pool:
-        return await pool.retrying(work, actor=actor)
+        outcome = await pool.retrying(work, actor=actor)
+        if wait_for is not None:
+            await wait_for_intents(pool, account_id=wait_for)
+        return outcome
 
 
 def _name(account: str, strategy: str | None) -> str:

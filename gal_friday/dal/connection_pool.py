@@ -49,6 +49,7 @@ from gal_friday.errors import (
     ConfigurationError,
     ConnectionLost,
     DatabaseUnavailable,
+    LeaseLost,
     PersistenceError,
 )
 
@@ -63,6 +64,11 @@ BEGIN = text(
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+def lease_clock() -> float:
+    """Seconds on a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,8 @@ class DatabaseConnectionPool:
         #: Epoch of the lease this process holds, by account: every transaction names them, and what it
         #: intends in an account another process leads is refused.
         self.leases: dict[str, int] = {}
+        #: Until when each of them holds for certain, by `lease_clock`.
+        self.lease_deadlines: dict[str, float] = {}
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -241,6 +249,18 @@ class DatabaseConnectionPool:
             raise CommitUnknown(f"no answer in {budget:g} s", marker=marker) from error
         except PersistenceError as error:
             raise CommitUnknown(str(error), marker=marker) from error
+
+    def check_lease(self, account_id: str) -> None:
+        """Raise LeaseLost where the lease this process holds may have expired by now.
+
+        For what no database can refuse: to be asked right before something is sent to the exchange. A process
+        without a lease in the account passes; what it intends there the database decides on.
+        """
+        deadline = self.lease_deadlines.get(account_id)
+        if deadline is not None and lease_clock() >= deadline:
+            raise LeaseLost(
+                "it may have expired meanwhile", account_id=account_id, epoch=self.leases.get(account_id)
+            )
 
     async def retrying(
         self,

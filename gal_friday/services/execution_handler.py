@@ -1,10 +1,12 @@
 """ExecutionHandler: orders are stored before they are sent, and follow what the exchange says of them."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +28,18 @@ from gal_friday.errors import (
     InvalidValue,
     OrderInDoubt,
     PersistenceError,
+    PoolTimeout,
 )
 from gal_friday.services.order_facts import OrderFacts, id_of
 from gal_friday.services.order_gateway import Amendment, Answer, OrderGateway, OrderKey, OrderName
 
 #: How many orders a handler remembers, to cancel them while the database is away.
 REMEMBERED = 10_000
+
+#: Waited for the database to say who leads, before a cancel goes out without asking it.
+LEADERSHIP_TIMEOUT_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 #: What else belongs into the transaction that stores an order.
 Besides = Callable[[UnitOfWork, Order], Awaitable[None]]
 
@@ -96,7 +104,7 @@ class ExecutionHandler(OrderFacts):
         """Send an order once more that is PENDING_NEW, with the client_order_id it has; no other is sent.
 
         For an exchange that takes a client_order_id once only, or has said it does not know it. Raises
-        NotFound, and OrderInDoubt as `submit` does.
+        NotFound, TradingHalted, and OrderInDoubt as `submit` does.
         """
 
         async def once_more(uow: UnitOfWork) -> tuple[Order, bool]:
@@ -104,6 +112,7 @@ class ExecutionHandler(OrderFacts):
             await uow.leases.require(found.account_id)
             is_in_doubt = found.status is OrderStatus.PENDING_NEW
             if is_in_doubt:
+                await uow.halts.require_risk_allowed(found.id)
                 found.retry_count += 1
             return await uow.orders.update(found), is_in_doubt
 
@@ -125,7 +134,7 @@ class ExecutionHandler(OrderFacts):
         name = stored.id if isinstance(order, Order) else order
         if self._gateway is None:
             return stored
-        answer = await self._answer(stored, self._gateway.cancel(stored))
+        answer = await self._answer(stored, partial(self._gateway.cancel, stored))
         if answer.accepted:
             return await self._keep(stored, answer, answer.status or OrderStatus.PENDING_CANCEL, name=name)
         # It came after the request, whatever the exchange's clock says.
@@ -151,6 +160,8 @@ class ExecutionHandler(OrderFacts):
 
     async def _request_cancel(self, order: OrderName | Order, at: datetime, reason: str | None) -> Order:
         name = order.id if isinstance(order, Order) else order
+        if self._database.journal.pending():
+            await self._check_leadership(self._known(order).account_id)
 
         def facts() -> list[bytes]:
             told: StatusTold = {"reason": reason, "source": ReportSource.ENGINE}
@@ -161,6 +172,19 @@ class ExecutionHandler(OrderFacts):
             lambda: self.cancel_requested(name, at=at, reason=reason), facts
         )
         return self._known(order) if stored is None else stored
+
+    async def _check_leadership(self, account_id: str) -> None:
+        """Raise LeaseLost where the database says so; where it is away, the time the lease holds decides."""
+
+        async def ask() -> None:
+            async with self._database.transaction(actor=self._actor) as uow:
+                await uow.leases.require(account_id)
+
+        try:
+            async with asyncio.timeout(LEADERSHIP_TIMEOUT_SECONDS):
+                await ask()
+        except (TimeoutError, DatabaseUnavailable, PoolTimeout) as error:
+            log.warning("a cancel goes out unasked", extra={"account": account_id, "error": str(error)})
 
     def _known(self, order: OrderName | Order) -> Order:
         """The order as the exchange is to be asked about it, without the database."""
@@ -186,8 +210,9 @@ class ExecutionHandler(OrderFacts):
     async def amend(self, order: OrderName, amendment: Amendment) -> Order:
         """Put an amendment on record, ask the exchange for it, store the answer; the order as it stands then.
 
-        The order changes by the exchange's word only. Raises NotFound, InvalidValue for an empty *amendment*,
-        IllegalTransition where the order is at its end, and OrderInDoubt where there was no answer.
+        The order changes by the exchange's word only. In a halt its quantity can be lowered. Raises NotFound,
+        InvalidValue for an empty *amendment*, IllegalTransition where the order is at its end, TradingHalted,
+        and OrderInDoubt where there was no answer.
         """
         wanted = {name: value for name, value in asdict(amendment).items() if value is not None}
         if not wanted:
@@ -200,13 +225,15 @@ class ExecutionHandler(OrderFacts):
                 raise IllegalTransition(
                     "an order at its end is not amended", order=found.id, source=str(found.status)
                 )
+            if not _only_reduces(found, amendment):
+                await uow.halts.require_risk_allowed(found.id)
             await uow.order_history.add(_remark(found, "amendment requested", raw=wanted))
             return found
 
         stored = await self._stored(request)
         if self._gateway is None:
             return stored
-        answer = await self._answer(stored, self._gateway.amend(stored, amendment))
+        answer = await self._answer(stored, partial(self._gateway.amend, stored, amendment))
         return await self._keep_amendment(stored, answer, wanted)
 
     async def _store(self, order: Order, also: Besides | None) -> tuple[Order, bool]:
@@ -230,15 +257,19 @@ class ExecutionHandler(OrderFacts):
         return await self._database.retrying(intend, actor=self._actor)
 
     async def _send(self, order: Order, gateway: OrderGateway) -> Order:
-        answer = await self._answer(order, gateway.submit(order))
+        answer = await self._answer(order, lambda: gateway.submit(order))
         status = answer.status or OrderStatus.NEW if answer.accepted else OrderStatus.REJECTED
         return await self._keep(order, answer, status)
 
-    async def _answer(self, order: Order, asked: Awaitable[Answer]) -> Answer:
-        """What the exchange answers, with its time. Raises OrderInDoubt where it does not."""
+    async def _answer(self, order: Order, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What the exchange answers, with its time. Raises OrderInDoubt where it does not.
+
+        Raises LeaseLost, and asks nothing, where somebody else may lead the account by now.
+        """
+        self._database.pool.check_lease(order.account_id)
         try:
             async with asyncio.timeout(self._answer_timeout_seconds):
-                answer = await asked
+                answer = await ask()
         except Exception as error:
             raise OrderInDoubt(
                 order=order.id, client_order_id=order.client_order_id, error=type(error).__name__
@@ -297,6 +328,13 @@ class ExecutionHandler(OrderFacts):
                 )
                 kept = order if outcome.is_journaled else outcome.order
         return kept if answer.status is None else await self._keep(kept, answer, answer.status)
+
+
+def _only_reduces(order: Order, amendment: Amendment) -> bool:
+    quantity = amendment.quantity
+    if quantity is None or order.quantity is None or amendment != Amendment(quantity=quantity):
+        return False
+    return quantity < order.quantity
 
 
 def _is_called(order: Order, name: OrderKey) -> bool:

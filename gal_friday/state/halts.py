@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, Account, Log, Severity, StrategyHalt
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import InvalidValue
@@ -37,6 +38,18 @@ async def halt(
     assert made is not None
     await uow.logs.add(_entry(made, f"halted: {reason}", by=by, level=Severity.WARNING))
     return made
+
+
+async def wait_for_intents(
+    pool: DatabaseConnectionPool, *, account_id: str = DEFAULT_ACCOUNT_ID, seconds: float = 90.0
+) -> None:
+    """Return once all has ended that was being intended in the account: after a halt, nothing follows it.
+
+    Raises LockTimeout where something has not ended after *seconds*; a halt is in force all the same.
+    """
+    limit = {"lock_timeout": f"{seconds:g}s", "statement_timeout": "0"}
+    async with pool.session(limit) as session:
+        await UnitOfWork(session).halts.wait_for_intents(account_id)
 
 
 async def resume(

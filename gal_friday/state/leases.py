@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import func, select, text
 
-from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.connection_pool import DatabaseConnectionPool, lease_clock
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, AccountLease, InstanceStatus, new_id
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import (
@@ -62,8 +62,8 @@ class OpenDatabase(Protocol):
 class Lease:
     """The right to act for an account, from one process's *epoch* to the next one's.
 
-    `lost` is set once the server has said that somebody else leads the account. Until then the server decides
-    with every intent; nothing here is a promise.
+    `lost` is set once the server has said that somebody else leads the account, and at the end. Until then
+    the server decides with every intent; nothing here is a promise.
     """
 
     account_id: str
@@ -111,23 +111,29 @@ async def hold_lease(
         "extra": metadata or {},
     }
 
+    asked_at = lease_clock()
+
     async def take(uow: UnitOfWork) -> AccountLease:
+        nonlocal asked_at
+        asked_at = lease_clock()
         await uow.instances.register(instance_id, **instance)
         return await uow.leases.take(instance_id, duration=duration, account_id=account_id)
 
     ask_every = ttl_seconds / RENEWALS
     taken = await _once_free(pool, take, account_id, wait_seconds=wait_seconds, ask_every=ask_every)
+    if account_id in pool.leases:  # another task of this process was waiting for it, too
+        await _give_up(pool, instance_id)
+        raise InvalidValue("this process leads the account already", account_id=account_id)
     lease = Lease(account_id, instance_id, taken.epoch)
     pool.leases[account_id] = lease.epoch
+    pool.lease_deadlines[account_id] = asked_at + ttl_seconds
     log.info("lease taken", extra={"account": account_id, "epoch": lease.epoch, "instance": instance_id})
     renewing = asyncio.create_task(_renew(pool, taken, lease, duration))
     try:
         yield lease
     finally:
-        renewing.cancel()
-        del pool.leases[account_id]
-        await asyncio.wait({renewing})
-        await asyncio.shield(_give_up(pool, instance_id))
+        del pool.leases[account_id], pool.lease_deadlines[account_id]
+        await asyncio.shield(_end(pool, renewing, instance_id))
 
 
 async def _once_free(
@@ -174,20 +180,41 @@ async def _make_way(pool: DatabaseConnectionPool, account_id: str) -> None:
 async def _renew(
     pool: DatabaseConnectionPool, taken: AccountLease, lease: Lease, duration: timedelta
 ) -> None:
-    while True:
-        await asyncio.sleep(duration.total_seconds() / RENEWALS)
-        try:
-            async with pool.transaction(actor="lease") as uow:
-                is_ours = await uow.leases.renew(taken, duration=duration)
-            async with pool.transaction(actor="lease") as uow:
-                await uow.commit_markers.prune(limit=PRUNED_AT_A_TIME)
-        except PersistenceError as error:  # nobody can tell us; whoever can be told decides
-            log.warning("lease not renewed", extra={"account": lease.account_id, "error": str(error)})
-            continue
-        if not is_ours:
-            lease.lost.set()
-            log.error("lease lost", extra={"account": lease.account_id, "epoch": lease.epoch})
-            return
+    facts = {"account": lease.account_id, "epoch": lease.epoch}
+    try:
+        while True:
+            await asyncio.sleep(duration.total_seconds() / RENEWALS)
+            asked_at = lease_clock()
+            try:
+                async with pool.transaction(actor="lease") as uow:
+                    is_ours = await uow.leases.renew(taken, duration=duration)
+            except PersistenceError as error:  # nobody can tell us; whoever can be told decides
+                log.warning("lease not renewed", extra=facts | {"error": str(error)})
+                continue
+            if not is_ours:
+                log.error("lease lost", extra=facts)
+                return
+            pool.lease_deadlines[lease.account_id] = asked_at + duration.total_seconds()
+            await _prune_markers(pool)
+    except Exception:
+        log.exception("the lease is no longer renewed", extra=facts)
+        raise
+    finally:
+        lease.lost.set()
+
+
+async def _prune_markers(pool: DatabaseConnectionPool) -> None:
+    try:
+        async with pool.transaction(actor="lease") as uow:
+            await uow.commit_markers.prune(limit=PRUNED_AT_A_TIME)
+    except PersistenceError as error:
+        log.warning("old markers not pruned", extra={"error": str(error)})
+
+
+async def _end(pool: DatabaseConnectionPool, renewing: asyncio.Task[None], instance_id: str) -> None:
+    renewing.cancel()
+    await asyncio.wait({renewing})
+    await _give_up(pool, instance_id)
 
 
 async def _give_up(pool: DatabaseConnectionPool, instance_id: str) -> None:

@@ -9,10 +9,20 @@ from sqlalchemy import URL, text
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.models import OrderStatus, RiskVerdict, Strategy
+from gal_friday.dal.models import OrderStatus, RiskVerdict, Side, Strategy
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import InvalidReference, InvalidValue, NotFound, TradingHalted
+from gal_friday.errors import (
+    InvalidReference,
+    InvalidValue,
+    LockTimeout,
+    NotFound,
+    TradingHalted,
+    TransactionConflict,
+)
+from gal_friday.services import ExecutionHandler
+from gal_friday.services.order_gateway import Amendment
+from gal_friday.state.halts import wait_for_intents
 from tests.factories import NOON, a_fill, a_risk_decision, a_signal, a_strategy, an_order
 from tests.risk import decided
 from tests.waiting import until
@@ -42,7 +52,10 @@ async def test_in_a_halt_what_protects_or_reduces_passes(uow: UnitOfWork, strate
     entry = await uow.orders.add(an_order(strategy, exchange_order_id="X1"))
     await uow.halts.halt(reason="enough", by="alice")
     await uow.orders.add(an_order(strategy, reduce_only=True))
-    await uow.orders.add(an_order(strategy, parent_order_id=entry.id))
+    await uow.orders.add(an_order(strategy, parent_order_id=entry.id, side=Side.SELL))
+    with pytest.raises(TradingHalted):
+        async with uow.savepoint():
+            await uow.orders.add(an_order(strategy, parent_order_id=entry.id, side=Side.BUY))
     await uow.orders.transition(entry.id, OrderStatus.NEW, at=NOON)
     await uow.orders.transition(entry.id, OrderStatus.PENDING_CANCEL, at=NOON)
     assert (await uow.execution.apply_fill(a_fill(entry))).result == "APPLIED"
@@ -112,6 +125,7 @@ async def test_a_halt_waits_for_what_is_being_stored_and_stops_what_comes_after(
     async def halt() -> None:
         async with other.transaction() as uow:
             await uow.halts.halt(reason="enough", by="alice")
+        await wait_for_intents(other.pool)
 
     async def somebody_waits() -> bool:
         async with other.transaction() as uow:
@@ -144,3 +158,79 @@ async def test_halting_and_deciding_at_once_lock_in_one_order(database: Database
 
     await asyncio.gather(decide(), decide(), halt())
     assert await database.risk_decisions.count() == 40
+
+
+async def test_a_halt_is_in_force_at_once_and_told_where_something_does_not_end(
+    database: Database, other: Database
+) -> None:
+    strategy = await database.strategies.add(a_strategy())
+    async with database.transaction() as stuck:
+        await stuck.signals.add(a_signal(strategy))
+        async with other.transaction() as uow:
+            await uow.halts.halt(reason="enough", by="alice")
+        with pytest.raises(TradingHalted):
+            await other.orders.add(an_order(strategy))
+        with pytest.raises(LockTimeout):
+            await wait_for_intents(other.pool, seconds=0.1)
+
+
+async def test_a_halt_gets_through_while_others_never_stop_intending(
+    database: Database, other: Database
+) -> None:
+    strategy = await database.strategies.add(a_strategy())
+    ended = asyncio.Event()
+
+    async def intend() -> None:
+        while not ended.is_set():  # overlapping: the account is never without an intent
+            async with database.transaction() as uow:
+                await uow.signals.add(a_signal(strategy))
+                await uow.session.execute(text("SELECT pg_sleep(0.05)"))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(intend())
+        await until(database.signals.exists, "intents")
+        async with other.transaction() as uow:
+            await uow.halts.halt(reason="enough", by="alice")
+        await wait_for_intents(other.pool, seconds=5)
+        ended.set()
+
+
+async def test_a_snapshot_from_before_the_halt_stores_nothing(database: Database, other: Database) -> None:
+    strategy = await database.strategies.add(a_strategy())
+    for halted in (None, strategy.strategy_id):
+        async with database.transaction(snapshot=True) as uow:
+            await uow.orders.count()
+            async with other.transaction() as halting:
+                await halting.halts.halt(reason="enough", by="alice", strategy_id=halted)
+            with pytest.raises(TransactionConflict):
+                async with uow.savepoint():
+                    await uow.orders.add(an_order(strategy))
+        async with other.transaction() as resuming:
+            await resuming.halts.resume(strategy_id=halted)
+
+
+async def test_in_a_halt_an_order_is_neither_enlarged_nor_sent_again(database: Database) -> None:
+    strategy = await database.strategies.add(a_strategy())
+    entry = await database.orders.add(an_order(strategy, quantity=Decimal(2)))
+    handler = ExecutionHandler(database)
+    async with database.transaction() as uow:
+        await uow.halts.halt(reason="enough", by="alice")
+    for refused in (
+        handler.resend(entry.id),
+        handler.amend(entry.id, Amendment(quantity=Decimal(3))),
+        handler.amend(entry.id, Amendment(limit_price=Decimal(90_000))),
+        handler.amend(entry.id, Amendment(quantity=Decimal(1), limit_price=Decimal(90_000))),
+    ):
+        with pytest.raises(TradingHalted):
+            await refused
+    await handler.amend(entry.id, Amendment(quantity=Decimal(1)))
+    assert (await handler.cancel(entry.id)).status is OrderStatus.PENDING_CANCEL
+
+
+async def test_who_may_lift_what(uow: UnitOfWork) -> None:
+    await uow.halts.halt(reason="holidays", by="alice")
+    kept = await uow.halts.halt(reason="wanting", by="recovery", only_own=True)
+    assert (kept.halt_reason, kept.halted_by) == ("holidays", "alice")
+    assert await uow.halts.resume(made_by="recovery") is None
+    assert await uow.halts.resume(made_by="alice") is kept

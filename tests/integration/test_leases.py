@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL, func, text, update
 
 from gal_friday.config import DatabaseSettings
-from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.connection_pool import DatabaseConnectionPool, lease_clock
 from gal_friday.dal.models import (
     AccountMode,
     Instance,
@@ -24,11 +24,12 @@ from gal_friday.dal.models import (
     RiskVerdict,
     Strategy,
 )
+from gal_friday.dal.repositories.lease_repository import LeaseRepository
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.errors import InvalidReference, InvalidValue, LeaseHeld, LeaseLost, LockTimeout, NotFound
 from gal_friday.services import ExecutionHandler, RiskManager
-from gal_friday.services.order_gateway import Amendment
+from gal_friday.services.order_gateway import Amendment, Answer
 from gal_friday.state.leases import hold_lease
 from tests.concurrency import at_once
 from tests.factories import (
@@ -211,6 +212,10 @@ async def _cancel(uow: UnitOfWork, _: Strategy, before: "Before") -> None:
     await uow.orders.transition(before.order.id, OrderStatus.PENDING_CANCEL, at=NOON + timedelta(hours=1))
 
 
+async def _give_up(uow: UnitOfWork, _: Strategy, before: "Before") -> None:
+    await uow.orders.transition(before.order.id, OrderStatus.CANCELED, at=NOON + timedelta(hours=1))
+
+
 async def _move_stop(uow: UnitOfWork, _: Strategy, before: "Before") -> None:
     position = await uow.portfolio_positions.one(("default", before.position_id))
     position.current_stop = Decimal(69_000)
@@ -224,6 +229,7 @@ INTENTS: dict[str, Intent] = {
     "an order": lambda uow, strategy, _: uow.orders.add(an_order(strategy)),
     "a cancel": _cancel,
     "an entry": lambda uow, _, __: uow.portfolio_positions.add(a_portfolio_position()),
+    "giving an order up": _give_up,
     "a stop": _move_stop,
     "a pyramid": lambda uow, _, __: uow.pyramiding_states.add(PyramidingState(instrument="GOLD_MINI")),
     "a strategy's state": _set_state,
@@ -363,3 +369,98 @@ async def test_many_intend_at_once_under_one_lease(database: Database, strategy:
     async with hold_lease(database):
         await at_once(lambda _: database.signals.add(a_signal(strategy)), 8)
     assert await database.signals.count() == 8
+
+
+class Exchange:
+    """What reached it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def submit(self, order: Order) -> Answer:
+        self.asked.append("submit")
+        return Answer(exchange_order_id=f"X-{order.id}")
+
+    async def cancel(self, order: Order) -> Answer:
+        self.asked.append("cancel")
+        return Answer()
+
+    async def amend(self, order: Order, amendment: Amendment) -> Answer:
+        self.asked.append("amend")
+        return Answer()
+
+
+async def test_who_may_have_lost_the_lease_since_it_stored_an_order_sends_nothing(
+    database: Database, strategy: Strategy
+) -> None:
+    exchange = Exchange()
+    handler = ExecutionHandler(database, exchange)
+    async with hold_lease(database, ttl_seconds=600):
+        order = await handler.submit(an_order(strategy))
+        assert exchange.asked == ["submit"]
+
+        async def stopped_for_long(_: UnitOfWork, __: Order) -> None:
+            database.pool.lease_deadlines["default"] = lease_clock()
+
+        with pytest.raises(LeaseLost, match="may have expired"):
+            await handler.submit(an_order(strategy), also=stopped_for_long)
+        for refused in (
+            handler.cancel(order.id),
+            handler.amend(order.id, Amendment(quantity=Decimal(1))),
+        ):
+            with pytest.raises(LeaseLost):
+                await refused
+    assert exchange.asked == ["submit"]
+
+
+async def test_a_renewal_tells_until_when_the_lease_holds(database: Database) -> None:
+    async with hold_lease(database, ttl_seconds=0.6):
+        first = database.pool.lease_deadlines["default"]
+
+        async def is_later() -> bool:
+            return database.pool.lease_deadlines["default"] > first
+
+        await until(is_later, "a renewal")
+        database.pool.check_lease("default")
+    database.pool.check_lease("default")
+    assert database.pool.lease_deadlines == {}
+
+
+async def test_the_schema_a_process_found_is_on_record(database: Database) -> None:
+    async with hold_lease(database) as lease:
+        instance = await database.instances.one(lease.instance_id)
+    assert instance.schema_revision == "0001_initial_schema"
+
+
+async def test_a_renewal_that_can_go_on_no_longer_says_the_lease_is_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> bool:
+        raise RuntimeError("a bug")
+
+    async with hold_lease(database, ttl_seconds=0.3) as lease, asyncio.timeout(10):
+        monkeypatch.setattr(LeaseRepository, "renew", fail)
+        await lease.lost.wait()
+
+
+async def test_a_lease_is_given_up_also_where_its_holder_is_cancelled_twice(
+    database: Database, other: Database
+) -> None:
+    holding = asyncio.Event()
+
+    async def hold() -> None:
+        async with hold_lease(database):
+            holding.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(hold())
+    await holding.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+    async def is_free() -> bool:
+        return all(each.status is InstanceStatus.STOPPED for each in await other.instances.find_all())
+
+    await until(is_free, "the lease to be given up")

@@ -227,6 +227,32 @@ async def test_an_exchange_that_did_not_answer_stands_against_trading(database: 
     assert (await recover(database, reconcile=asking(Asked()))).may_trade
 
 
+async def test_a_recovery_that_looks_at_less_overrules_nothing(database: Database) -> None:
+    silent = asking(Asked(["fetch_balance: timed out"]))
+    assert not (await recover(database, reconcile=silent)).may_trade
+    again = await recover(database)
+    assert not again.may_trade
+    (kept,) = (each for each in again.certificate.invariants if not each["holds"])
+    assert (kept["name"], kept["checked"]) == ("exchange", False)
+    assert kept["findings"] == [{"failure": "fetch_balance: timed out"}]
+    assert (await database.accounts.one("default")).halted_by == "recovery"
+    assert (await recover(database, reconcile=asking(Asked()))).may_trade
+    assert (await recover(database)).may_trade
+
+
+async def test_only_what_was_checked_and_failed_is_overridden(database: Database) -> None:
+    with pytest.raises(InvalidValue, match="not checked"):
+        await recover(database, override=["exchange"], override_reason="hurry")
+    held = await recover(database, override=["equity"], override_reason="hurry")
+    assert held.certificate.overrides == []
+    silent = asking(Asked(["fetch_balance: timed out"]))
+    overridden = await recover(database, reconcile=silent, override=["exchange"], override_reason="known")
+    assert overridden.may_trade
+    assert (await recover(database)).may_trade  # the same findings, not looked at again
+    assert (await recover(database, reconcile=silent)).may_trade
+    assert not (await recover(database, reconcile=asking(Asked(["something else"])))).may_trade
+
+
 @pytest.mark.usefixtures("entry")
 async def test_a_dry_run_stores_drains_and_halts_nothing(
     database: Database, owner_url: URL, strategy: Strategy

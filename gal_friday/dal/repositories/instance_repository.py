@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.models.enums import InstanceStatus
 from gal_friday.dal.models.instances import Instance
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
+from gal_friday.dal.models.system import SchemaRevision
 from gal_friday.errors import NotFound
 
 _RUNNING = (InstanceStatus.ACTIVE, InstanceStatus.DRAINING)
@@ -20,10 +21,16 @@ class InstanceRepository(BaseRepository[Instance]):
     model = Instance
 
     async def register(self, instance_id: str, **values: Any) -> None:
-        """Store that a process has started, once, however often it is told. Raises InvalidReference."""
-        await self._stored(
-            insert(Instance).values(instance_id=instance_id, **values).on_conflict_do_nothing()
+        """Store that a process has started, and the schema it found, once. Raises InvalidReference."""
+        found = {"instance_id": instance_id, "schema_revision": await self.schema_revision()}
+        await self._stored(insert(Instance).values(**found, **values).on_conflict_do_nothing())
+
+    async def schema_revision(self) -> str:
+        """The revision the database is at, by the migrations' own record."""
+        newest = select(SchemaRevision.revision).order_by(
+            SchemaRevision.applied_at.desc(), SchemaRevision.revision.desc()
         )
+        return str((await self._session.scalars(newest.limit(1))).one())
 
     async def heartbeat(
         self, instance_id: str, *, status: InstanceStatus = InstanceStatus.ACTIVE

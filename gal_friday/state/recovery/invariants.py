@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import and_, case, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -49,11 +49,34 @@ class Invariant:
         """As it stands in a certificate."""
         return {
             "name": self.name,
+            "checked": True,
             "holds": self.holds,
             "number": len(self.findings),
             "findings": [dict(finding) for finding in self.findings[:FINDINGS_NAMED]],
             "checksum": self.checksum,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """An invariant that failed at the last recovery and was not checked at this one: it is taken to fail."""
+
+    stored: Mapping[str, Any]
+    holds: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The invariant's."""
+        return str(self.stored["name"])
+
+    @property
+    def checksum(self) -> str:
+        """That of the findings of then."""
+        return str(self.stored["checksum"])
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in a certificate, with the findings of then."""
+        return {**self.stored, "checked": False}
 
 
 async def positions_follow_from_fills(session: AsyncSession, account_id: str) -> Findings:

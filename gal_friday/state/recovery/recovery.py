@@ -8,15 +8,13 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from sqlalchemy import select
-
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, RecoveryCertificate, SchemaRevision
+from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, RecoveryCertificate
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import InvalidValue, RecoveryRefused
 from gal_friday.state.leases import Lease
 from gal_friday.state.recovery.attention import orders_in_doubt, unmatched_fills, unprotected_positions
-from gal_friday.state.recovery.invariants import CHECKS, Findings, Invariant
+from gal_friday.state.recovery.invariants import CHECKS, Findings, Invariant, Unchecked
 from gal_friday.state.recovery.restoring import RestoredState, restore
 
 log = logging.getLogger(__name__)
@@ -136,12 +134,15 @@ async def recover(
     recoveries as long as the findings are the same. With *dry_run* nothing is stored, drained or halted; give
     a *reconcile* that repairs nothing.
 
+    What failed at the last recovery and is not looked at by this one is taken to fail: a recovery that asks
+    no exchange does not overrule one that did.
+
     Raises NotFound for an unknown account, InvalidValue for an override without reason or of no invariant,
     LeaseLost where *lease* was lost meanwhile, and DatabaseUnavailable.
     """
     wanted = _wanted_overrides(override, override_reason)
     started_at = datetime.now(UTC)
-    invariants = []
+    invariants: list[Invariant | Unchecked] = []
     drained = None
     if journal is not None and not dry_run:
         drained = await journal.drain()
@@ -156,13 +157,14 @@ async def recover(
         for name, check in CHECKS.items():
             invariants.append(Invariant(name, await check(uow.session, account_id)))
         before = await uow.recoveries.latest(account_id=account_id)
-        overrides = {**_unchanged_overrides(before, invariants), **wanted}
+        invariants += _left_unchecked(before, {each.name for each in invariants})
+        overrides = _overrides(invariants, before, wanted)
         certificate = RecoveryCertificate(
             account_id=account_id,
             instance_id=lease and lease.instance_id,
             epoch=lease.epoch if lease else 0,
             app_version=version("gal_friday"),
-            schema_revision=await _schema_revision(uow),
+            schema_revision=await uow.instances.schema_revision(),
             started_at=started_at,
             counts=dict(state.counts),
             checksums=dict(state.checksums),
@@ -208,19 +210,28 @@ def _wanted_overrides(names: Collection[str], reason: str | None) -> dict[str, s
     return dict.fromkeys(names, reason or "")
 
 
-def _unchanged_overrides(
-    before: RecoveryCertificate | None, invariants: Collection[Invariant]
+def _left_unchecked(before: RecoveryCertificate | None, checked: Collection[str]) -> list[Unchecked]:
+    """What failed at the last recovery, and this one did not look at: the exchange, where none was asked."""
+    stored = before.invariants if before else []
+    return [Unchecked(each) for each in stored if not each["holds"] and each["name"] not in checked]
+
+
+def _overrides(
+    invariants: Collection[Invariant | Unchecked],
+    before: RecoveryCertificate | None,
+    wanted: Mapping[str, str],
 ) -> Mapping[str, str]:
-    """Overrides of the certificate *before* whose findings are still the same."""
-    if before is None:
-        return {}
-    known = {each["name"]: each["checksum"] for each in before.invariants}
-    overridden = {each["name"]: each["reason"] for each in before.overrides}
-    return {
-        each.name: overridden[each.name]
-        for each in invariants
-        if not each.holds and each.name in overridden and known[each.name] == each.checksum
-    }
+    """Reasons to trade in spite of what fails: those *wanted*, those of *before* for the same findings."""
+    failing = {each.name: each.checksum for each in invariants if not each.holds}
+    if unchecked := wanted.keys() - {each.name for each in invariants}:
+        raise InvalidValue("was not checked at this recovery", override=sorted(unchecked))
+    reasons = {}
+    if before is not None:
+        known = {each["name"]: each["checksum"] for each in before.invariants}
+        kept = {each["name"]: each["reason"] for each in before.overrides}
+        reasons = {name: kept[name] for name in kept if failing.get(name) == known[name]}
+    reasons.update({name: reason for name, reason in wanted.items() if name in failing})
+    return reasons
 
 
 def _failing(certificate: RecoveryCertificate) -> list[str]:
@@ -241,15 +252,6 @@ async def _put_on_record(uow: UnitOfWork, *, certificate: RecoveryCertificate, l
     await uow.recoveries.add(certificate)
     if not certificate.may_trade:
         reason = f"recovery {certificate.id} found wanting: {', '.join(_failing(certificate))}"
-        account = await uow.accounts.one(account_id)
-        if account.halted_at is None or account.halted_by == RECOVERY:  # else a person's reason stands
-            await uow.halts.halt(reason=reason, by=RECOVERY, account_id=account_id)
-    elif (await uow.accounts.one(account_id)).halted_by == RECOVERY:
-        await uow.halts.resume(account_id=account_id)
-
-
-async def _schema_revision(uow: UnitOfWork) -> str:
-    newest = select(SchemaRevision.revision).order_by(
-        SchemaRevision.applied_at.desc(), SchemaRevision.revision.desc()
-    )
-    return str((await uow.session.scalars(newest.limit(1))).one())
+        await uow.halts.halt(reason=reason, by=RECOVERY, account_id=account_id, only_own=True)
+    else:
+        await uow.halts.resume(account_id=account_id, made_by=RECOVERY)
