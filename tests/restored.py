@@ -7,6 +7,7 @@ of JSON, and waits to be killed.
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -44,6 +45,37 @@ def spelled(value: Any) -> Any:
 
 def everything(state: RestoredState) -> dict[str, Any]:
     return {name: spelled(getattr(state, name)) for name in RestoredState.__dataclass_fields__}
+
+
+async def stored(database: Database) -> dict[str, Any]:
+    """The same, asked for piece by piece, by other questions than a recovery's."""
+    limits = await database.risk_limits.find_all()
+    seen = await database.signal_log.find_all()
+    strategies = await database.strategies.find_all()
+    return {
+        "account": spelled(await database.accounts.one("default")),
+        "positions": _by_id(await database.positions.get_active_positions()),
+        "orders": _by_id(await database.orders.get_active_orders()),
+        "portfolio_positions": _by(await database.portfolio_positions.get_open_positions(), "position_id"),
+        "portfolio_states": _by(await database.portfolio_states.of_account(), "currency"),
+        "pyramiding_states": _by(await database.pyramiding_states.of_account("default"), "instrument"),
+        "strategy_states": {
+            each.strategy_id: spelled(await database.strategy_states.all_of(each.strategy_id))
+            for each in strategies
+        },
+        "strategy_halts": _by(await database.halts.in_force(), "strategy_id"),
+        "risk_limits": [spelled(limit) for limit in limits],
+        "signals_seen": sorted(each.fingerprint for each in seen),
+        "configuration": spelled(await database.configurations.get_active()),
+    }
+
+
+def _by(rows: Sequence[Base], name: str) -> dict[str, Any]:
+    return {str(getattr(row, name)): spelled(row) for row in rows}
+
+
+def _by_id(rows: Sequence[Any]) -> list[Any]:
+    return [spelled(row) for row in sorted(rows, key=lambda row: row.id)]
 
 
 async def build(database: Database) -> None:
@@ -86,8 +118,8 @@ async def main(url: str) -> None:
         database = Database(pool)
         async with hold_lease(database, ttl_seconds=TTL_SECONDS) as lease:
             await build(database)
-            state = (await recover(database, lease=lease)).require()
-            sys.stdout.write(json.dumps(everything(state)) + "\n")
+            (await recover(database, lease=lease)).require()
+            sys.stdout.write(json.dumps(await stored(database)) + "\n")
             sys.stdout.flush()
             await asyncio.Event().wait()
 
