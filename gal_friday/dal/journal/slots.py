@@ -14,8 +14,9 @@ from sqlalchemy import URL
 from gal_friday.dal.journal.refused import RefusedFacts
 from gal_friday.dal.journal.stats import JournalStats
 from gal_friday.durable_log.contents import look_into, owner_of, salvage
+from gal_friday.durable_log.files import unwritable
 from gal_friday.durable_log.log import DurableLog
-from gal_friday.errors import LogCorrupted, LogInUse, LogUnwritable
+from gal_friday.errors import LogCorrupted, LogInUse
 
 EMBEDDED = "embedded"
 
@@ -152,5 +153,5 @@ def standing(directory: Path) -> JournalStats:
                 stats.pending += contents.pending
                 stats.bytes += contents.bytes
     except OSError as error:
-        raise LogUnwritable(str(error), directory=str(directory)) from error
+        raise unwritable(error, directory) from error
     return stats
