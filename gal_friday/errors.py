@@ -229,7 +229,7 @@ class LogFull(PersistenceError):
 
 
 class LogUnwritable(PersistenceError):
-    """The log on disk could not be written; what was to be added is not claimed to be in it."""
+    """The log on disk could not be written, or read; what was to be added is not claimed to be in it."""
 
 
 class LogCorrupted(PersistenceError):

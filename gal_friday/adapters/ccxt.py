@@ -80,10 +80,12 @@ def order_report(exchange: str, fields: Mapping[str, Any], *, listed_as_open: bo
     """A unified order as ours. Raises NotUnderstood.
 
     One without status is open where it was *listed_as_open*, else at its end once nothing of it remains. One
-    `closed` with nothing filled is CANCELED. Without a type it is LIMIT where it has a price, else MARKET.
+    `closed` with nothing filled is CANCELED, and how much is filled has to be known of it: where `filled` is
+    not told, `amount` less `remaining` tells. Without a type it is LIMIT where it has a price, else MARKET.
     """
     record = Record(exchange, "order", fields)
-    quantity, filled = _positive_or_none(record, "amount"), record.amount("filled")
+    quantity = _positive_or_none(record, "amount")
+    filled = _filled(record, quantity)
     price = _positive_or_none(record, "price")
     order_type, stop_price = _type(record, has_price=price is not None)
     is_market = order_type is OrderType.MARKET
@@ -181,6 +183,15 @@ def _price(record: Record) -> Decimal:
     return price
 
 
+def _filled(record: Record, quantity: Decimal | None) -> Decimal | None:
+    """What is filled, by its own word or by what remains."""
+    filled, remaining = record.amount("filled"), record.amount("remaining")
+    if filled is not None or quantity is None or remaining is None or not ZERO <= remaining <= quantity:
+        return filled
+    with exact():
+        return quantity - remaining
+
+
 def _status(
     record: Record, quantity: Decimal | None, filled: Decimal | None, *, listed_as_open: bool
 ) -> OrderStatus:
@@ -193,6 +204,8 @@ def _status(
     if said in _OPEN:
         return OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.NEW
     if said == "closed":
+        if filled is None:
+            raise record.refuse("filled", "is missing, and what remains does not tell")
         return OrderStatus.CANCELED if filled == ZERO else OrderStatus.FILLED
     if not isinstance(said, str) or said not in _ENDS:
         raise record.refuse("status", "is none an order can have")

@@ -41,13 +41,13 @@ class LogFiles:
         try:
             self._lock = _locked(directory)
         except OSError as error:
-            raise _unwritable(error, directory) from error
+            raise unwritable(error, directory) from error
         try:
             self.contents = look_into(directory)
             self._tidy()
         except OSError as error:
             self._lock.close()
-            raise _unwritable(error, directory) from error
+            raise unwritable(error, directory) from error
         except BaseException:
             self._lock.close()
             raise
@@ -77,16 +77,22 @@ class LogFiles:
             try:
                 self._write(b"".join(chosen), batch, sequence - 1)
             except OSError as error:
-                raise _unwritable(error, self.directory) from error
+                raise unwritable(error, self.directory) from error
         return answers
 
     def read(self, after: int, limit: int) -> list[Record]:
-        """At most *limit* records after the one numbered *after*, in order. Raises LogCorrupted."""
+        """At most *limit* records after the one numbered *after*, in order.
+
+        Raises LogCorrupted, and LogUnwritable where the file system does not give them.
+        """
         found: list[Record] = []
-        for segment in self.contents.segments:
-            if segment.last > after and len(found) < limit:
-                found += self._read_from(segment, after + 1, limit - len(found))
-                after = found[-1].sequence
+        try:
+            for segment in self.contents.segments:
+                if segment.last > after and len(found) < limit:
+                    found += self._read_from(segment, after + 1, limit - len(found))
+                    after = found[-1].sequence
+        except OSError as error:
+            raise unwritable(error, self.directory) from error
         return found
 
     def advance(self, sequence: int) -> None:
@@ -99,7 +105,7 @@ class LogFiles:
             while self.contents.segments and self.contents.segments[0].last <= sequence:
                 self._remove_oldest()
         except OSError as error:
-            raise _unwritable(error, self.directory) from error
+            raise unwritable(error, self.directory) from error
 
     def close(self, *, remove_if_empty: bool = False) -> None:
         """Give the log up; with *remove_if_empty* its directory goes unless something waits in it."""
@@ -185,7 +191,7 @@ class LogFiles:
         segment, fd = self.contents.segments[-1], self._fd
         assert fd is not None
         try:
-            _write_all(fd, data, segment.size)
+            write_all(fd, data, segment.size)
         except OSError:
             self._undo(segment, may_go_on=True)
             raise
@@ -274,7 +280,8 @@ def _locked(directory: Path) -> FileLock:
         lock.close()
 
 
-def _write_all(fd: int, data: bytes, offset: int) -> None:
+def write_all(fd: int, data: bytes, offset: int) -> None:
+    """Write all of *data* to *fd* at *offset*, however much goes at a time."""
     view = memoryview(data)
     while view:
         written = os.pwrite(fd, view, offset)
@@ -292,6 +299,7 @@ def _write_cursor(path: Path, sequence: int) -> None:
     sync_directory(path.parent)
 
 
-def _unwritable(error: OSError, directory: Path) -> LogFull | LogUnwritable:
+def unwritable(error: OSError, directory: Path) -> LogFull | LogUnwritable:
+    """*error* of the file system, at *directory*, as ours."""
     kind = LogFull if error.errno in _NO_ROOM else LogUnwritable
     return kind(str(error), directory=str(directory))

@@ -83,7 +83,7 @@ class DurableLog:
     async def read(self, after: int | None = None, *, limit: int = 256) -> list[Record]:
         """At most *limit* records after the one numbered *after* (default: the last delivered), in order.
 
-        Raises LogCorrupted where one is no longer as it was written.
+        Raises LogCorrupted where one is no longer as it was written, and LogUnwritable.
         """
         position = self._contents.delivered if after is None else after
         return await self._run(partial(self._files.read, position, limit))

@@ -48,7 +48,8 @@ def test_what_is_no_number_a_money_column_can_hold_is_refused(given: object) -> 
         ({"status": "canceling"}, OrderStatus.NEW),
         ({"status": "closed", "filled": 2.0}, OrderStatus.FILLED),
         ({"status": "closed", "filled": 1.9}, OrderStatus.FILLED),
-        ({"status": "closed", "filled": None}, OrderStatus.FILLED),
+        ({"status": "closed", "filled": None, "remaining": 0.0}, OrderStatus.FILLED),
+        ({"status": "closed", "filled": None, "remaining": 2.0}, OrderStatus.CANCELED),
         ({"status": "closed", "filled": 0.0}, OrderStatus.CANCELED),
         ({"status": "canceled", "filled": 1.0}, OrderStatus.CANCELED),
         ({"status": "cancelled"}, OrderStatus.CANCELED),
@@ -60,6 +61,26 @@ def test_what_is_no_number_a_money_column_can_hold_is_refused(given: object) -> 
 )
 def test_a_status_is_what_it_means_with_what_is_filled(fields: dict[str, Any], status: OrderStatus) -> None:
     assert order_report("kraken", their_order(**fields)).status is status
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"remaining": 3.0}, {"remaining": -1.0}, {"remaining": 0.0, "amount": None}],
+    ids=[
+        "nothing remains to be told",
+        "more remains than there was",
+        "less than nothing",
+        "of an unknown amount",
+    ],
+)
+def test_how_much_of_a_closed_order_is_filled_is_never_guessed(fields: dict[str, Any]) -> None:
+    with pytest.raises(NotUnderstood, match="filled"):
+        order_report("kraken", their_order(status="closed", **{"filled": None, **fields}))
+
+
+def test_what_remains_tells_what_is_filled() -> None:
+    report = order_report("kraken", their_order(status="open", filled=None, remaining=1.5))
+    assert (report.status, report.filled_quantity) == (OrderStatus.PARTIALLY_FILLED, Decimal("0.5"))
 
 
 def test_an_order_without_status_is_open_where_it_was_listed_so() -> None:

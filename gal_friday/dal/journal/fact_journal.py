@@ -5,11 +5,13 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.journal.delivery import FactDelivery, is_away
+from gal_friday.dal.journal.merging import first_of
 from gal_friday.dal.journal.refused import RefusedFacts
 from gal_friday.dal.journal.slots import Slots, claim, remove_empty
 from gal_friday.dal.journal.stats import JournalStats
@@ -49,6 +51,7 @@ class FactJournal:
         self._delivering: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._batch = LARGEST_BATCH
+        self._done: dict[DurableLog, int] = {}
         self._is_closing = False
         if directory is not None and slots is not None:
             self._refused = RefusedFacts(directory)
@@ -119,7 +122,10 @@ class FactJournal:
         """
         assert self._slots is not None, "there is no journal"
         self._idle.clear()
-        await self._slots.own.append(facts)
+        try:
+            await self._slots.own.append(facts)
+        finally:
+            self._idle_if_nothing_waits()
         self._stats.journaled += len(facts)
         self.deliver_soon()
 
@@ -127,6 +133,7 @@ class FactJournal:
         """See to it that what waits is delivered, in the background, as soon as the database takes it."""
         if self._delivering is None and not self._is_closing and self.pending():
             self._delivering = asyncio.create_task(self._keep_delivering())
+            self._delivering.add_done_callback(_tell_of_its_end)
 
     async def drain(self) -> JournalStats:
         """Deliver what waits, now. Raises why it is not possible; what was not delivered waits on then."""
@@ -179,8 +186,8 @@ class FactJournal:
                     async with asyncio.timeout(LAST_TRY_SECONDS):
                         if not await self._deliver_some():
                             break
-            except PersistenceError as error:
-                self._stats.last_error = str(error)
+            except Exception as error:  # noqa: BLE001 -- the facts stay on disk, and the log is given up
+                self._hold_up(error)
         if pending := self.pending():
             log.warning(
                 "facts stay in the journal",
@@ -193,8 +200,7 @@ class FactJournal:
 
     @property
     def _logs(self) -> Sequence[DurableLog]:
-        """Those of others first: theirs happened before."""
-        return [] if self._slots is None else [*self._slots.adopted, self._slots.own]
+        return [] if self._slots is None else [self._slots.own, *self._slots.adopted]
 
     def _abandon(self, attempt: "asyncio.Task[Any]") -> None:
         attempt.cancel()
@@ -214,10 +220,8 @@ class FactJournal:
                     if not await self._deliver_some():
                         return
                     wait_seconds = FIRST_WAIT_SECONDS
-                except PersistenceError as error:
-                    if self._stats.last_error is None:
-                        log.warning("facts wait", extra={"facts": self.pending(), "error": str(error)})
-                    self._stats.last_error = str(error)
+                except Exception as error:  # noqa: BLE001 -- who delivers must not end while facts wait
+                    self._hold_up(error)
                     await asyncio.sleep(wait_seconds)
                     wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
         finally:
@@ -226,30 +230,53 @@ class FactJournal:
     async def _deliver_some(self) -> bool:
         """Deliver a batch; False where there was none. Raises why it is not possible."""
         async with self._one_at_a_time:
-            for each in self._logs:
-                if batch := await each.read(limit=self._batch):
-                    break
-            else:
+            await self._advance()
+            batch = await first_of(self._logs, self._batch)
+            if not batch:
                 self._stats.last_error = None
-                if not self.pending():
-                    self._idle.set()
+                self._idle_if_nothing_waits()
                 return False
-            position = each.delivered
+            dealt_with = iter(batch)
 
-            def done(sequence: int) -> None:
-                nonlocal position
-                position = max(position, sequence)
+            def done(count: int) -> None:
+                for each in islice(dealt_with, count):
+                    self._done[each.log] = each.record.sequence
 
             try:
-                await self._delivery.deliver(batch, done)
+                await self._delivery.deliver([each.record.payload for each in batch], done)
             except BaseException:
                 self._batch = max(1, self._batch // 2)  # a batch may be more than the server does in its time
                 raise
             else:
                 self._batch = min(LARGEST_BATCH, 2 * self._batch)
             finally:
-                await each.advance(position)
+                await self._advance()
             return True
+
+    async def _advance(self) -> None:
+        """Put on disk what is dealt with; where that fails, it is for the next time, and not done again."""
+        for each, sequence in self._done.items():
+            if sequence > each.delivered:
+                await each.advance(sequence)
+
+    def _idle_if_nothing_waits(self) -> None:
+        if not self.pending():
+            self._idle.set()
+
+    def _hold_up(self, error: Exception) -> None:
+        """Note and, unless that is known, log why delivery does not get on."""
+        known, self._stats.last_error = self._stats.last_error, str(error) or type(error).__name__
+        facts = {"facts": self.pending(), "error": self._stats.last_error}
+        if isinstance(error, PersistenceError) and is_away(error):
+            if known is None:
+                log.warning("facts wait", extra=facts)
+        elif known != self._stats.last_error:
+            log.error("facts wait, and not for the database", extra=facts, exc_info=error)
+
+
+def _tell_of_its_end(delivering: "asyncio.Task[None]") -> None:
+    if not delivering.cancelled() and (error := delivering.exception()):
+        log.critical("facts are no longer delivered", exc_info=error)
 
 
 def _cause(attempt: "asyncio.Task[Any]") -> str:

@@ -228,6 +228,15 @@ class Fact:
         )
 
 
+def heard_at(line: bytes) -> datetime | None:
+    """When the fact in *line* was heard; None for what is no fact."""
+    try:
+        at = datetime.fromisoformat(json.loads(line)["heard_at"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return at if at.tzinfo else None
+
+
 def fills_as_facts(reports: str, *, actor: str | None, application: str | None) -> Sequence[bytes]:
     """*reports*, as `reports_of` gives them, each a fact of its own."""
     now = datetime.now(UTC)

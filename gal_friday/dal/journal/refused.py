@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gal_friday.dal.models.types import dumps
-from gal_friday.durable_log.files import sync, sync_directory
+from gal_friday.durable_log.files import sync, sync_directory, unwritable, write_all
 from gal_friday.errors import LogInUse
 from gal_friday.locks import Deadline, FileLock
 
@@ -21,14 +21,17 @@ class RefusedFacts:
         self.path = directory / FILE
 
     def add(self, fact: bytes, reason: str) -> None:
-        """Put *fact* aside, to outlast a power cut. Raises OSError, and LogInUse."""
+        """Put *fact* aside, to outlast a power cut. Raises LogFull, LogUnwritable and LogInUse."""
         entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, "fact": shown(fact)}
-        with self.locked() as file:
-            end = os.lseek(file.fd, 0, os.SEEK_END)
-            is_cut = end and os.pread(file.fd, 1, end - 1) != b"\n"  # a crash broke the last line off
-            os.pwrite(file.fd, b"\n" * bool(is_cut) + dumps(entry).encode() + b"\n", end)
-            sync(file.fd)
-            sync_directory(self.path.parent)
+        try:
+            with self.locked() as file:
+                end = os.lseek(file.fd, 0, os.SEEK_END)
+                is_cut = end and os.pread(file.fd, 1, end - 1) != b"\n"  # a crash broke the last line off
+                write_all(file.fd, b"\n" * bool(is_cut) + dumps(entry).encode() + b"\n", end)
+                sync(file.fd)
+                sync_directory(self.path.parent)
+        except OSError as error:
+            raise unwritable(error, self.path.parent) from error
 
     def locked(self) -> FileLock:
         """The file, made if missing, in the hands of this process until it is closed. Raises LogInUse."""
@@ -43,8 +46,13 @@ class RefusedFacts:
             file.close()  # it was emptied and removed meanwhile
 
     def lines(self) -> list[bytes]:
-        """What was set aside, as it is in the file, oldest first."""
-        return self.path.read_bytes().splitlines() if self.path.exists() else []
+        """What was set aside, as it is in the file, oldest first. Raises LogUnwritable."""
+        try:
+            return self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unwritable(error, self.path.parent) from error
 
     def facts(self) -> list[bytes]:
         """The facts alone, as they were in the journal; a line that a crash broke off is none."""

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from gal_friday.dal.journal.refused import RefusedFacts
+from gal_friday.dal.journal.stats import JournalStats
 from gal_friday.durable_log.contents import look_into, owner_of, salvage
+from gal_friday.durable_log.files import unwritable
 from gal_friday.durable_log.log import DurableLog
 from gal_friday.errors import LogCorrupted, LogInUse
 
@@ -128,3 +131,27 @@ def slot_states(directory: Path) -> Iterator[SlotState]:
             yield SlotState(slot, owner_of(slot), 0, 0, None)
         else:
             yield SlotState(slot, owner_of(slot), contents.pending, contents.bytes, None)
+
+
+def standing(directory: Path) -> JournalStats:
+    """What lies in the journal at *directory*, of any process; takes no lock, changes nothing.
+
+    Only `pending`, `bytes`, `refused` and `damaged` say something: the others are of one process. Blocks.
+    Raises LogUnwritable where it cannot be read.
+    """
+    stats = JournalStats()
+    try:
+        stats.refused = len(RefusedFacts(directory).lines())
+        for slot in slot_directories(directory):
+            try:
+                contents = look_into(slot)
+            except LogCorrupted as error:
+                stats.damaged += (str(error.facts["file"]),)
+            except FileNotFoundError:  # its owner delivers, or has removed it
+                continue
+            else:
+                stats.pending += contents.pending
+                stats.bytes += contents.bytes
+    except OSError as error:
+        raise unwritable(error, directory) from error
+    return stats
