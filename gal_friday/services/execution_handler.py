@@ -89,6 +89,7 @@ class ExecutionHandler(OrderFacts):
         For who stores orders in transactions of their own; `resend` is for those that may have been sent.
         Raises OrderInDoubt as `submit` does.
         """
+        self._remember(order)
         return await self._send(order, self._gateway) if self._gateway else order
 
     async def resend(self, order: OrderName) -> Order:

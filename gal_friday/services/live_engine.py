@@ -54,7 +54,7 @@ class LiveTradingEngine(LedEngine):
         What still works of the entries and of their stops is canceled first, then each exit is sent. The
         entries close with *reason* when their fills say so. Raises as `base_entry` does, and NotFound.
         """
-        async with self._leadership.intending(adds_risk=False) as lease:
+        async with self._intending(adds_risk=False) as lease:
             outcome = await self._conduct.stored(
                 lambda t: leave(
                     t,
@@ -82,7 +82,7 @@ class LiveTradingEngine(LedEngine):
         StopLoosened, unless *loosened_by* names who means it, on record. Raises NotFound, IllegalTransition
         for a closed entry, and as `base_entry` does.
         """
-        async with self._leadership.intending(adds_risk=False):
+        async with self._intending(adds_risk=False):
             position = await self._conduct.stored(
                 lambda t: move_stop(
                     t,
@@ -104,7 +104,7 @@ class LiveTradingEngine(LedEngine):
         again, it goes on. Raises NotFound, IllegalTransition where nothing is held or an exit is working, and
         as `base_entry` does.
         """
-        async with self._leadership.intending():
+        async with self._intending():
             state = await self._conduct.stored(
                 lambda t: begin_rollover(t, self._gateway.exchange, position_id, contract)
             )
@@ -113,7 +113,7 @@ class LiveTradingEngine(LedEngine):
     async def _enter(
         self, received: SignalLog, signal: Signal, terms: EntryTerms, *, is_base: bool
     ) -> Intended:
-        async with self._leadership.intending() as lease:
+        async with self._intending() as lease:
             asked = Entering(received, signal, terms, is_base, self._gateway.exchange, lease.instance_id)
             outcome = await self._conduct.stored(lambda t: enter(t, asked, self.risk))
             self._memory.keep(outcome.positions, [outcome.pyramid])

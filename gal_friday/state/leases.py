@@ -18,7 +18,6 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, AccountLease, InstanceStatus, new_id
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import (
-    DatabaseUnavailable,
     InvalidValue,
     LeaseHeld,
     LeaseLost,
@@ -30,6 +29,9 @@ log = logging.getLogger(__name__)
 
 #: A lease is renewed this many times before it would expire.
 RENEWALS = 3
+
+#: Markers of commits removed with each renewal, at most: more than are left between two of them.
+PRUNED_AT_A_TIME = 10_000
 
 
 #: How long transactions in the way of a takeover are looked for, at each try.
@@ -90,10 +92,11 @@ async def hold_lease(
     expires *ttl_seconds* after it last gave a sign of life. While another leads, it is asked again for
     *wait_seconds*, then LeaseHeld is raised with the holder and when its lease expires, or LockTimeout
     where its holder has stopped amid a transaction; who waits ends such a transaction once the lease has
-    expired. At the end of the block the lease is given up, so that
-    the next process need not wait. Reload what may have been changed by
-    the one before: recovery does, and `DatabaseStateManager.clear_cache`. Raises NotFound for an unknown
-    account, InvalidValue where this process leads it already.
+    expired. At the end of the block the lease is given up, so that the next process need not wait. Reload
+    what may have been changed by the one before: recovery does, and `DatabaseStateManager.clear_cache`.
+    Raises NotFound for an unknown account, InvalidValue where this process leads it already.
+
+    While it is held, markers of old commits are pruned.
     """
     pool = database.pool
     if account_id in pool.leases:
@@ -122,9 +125,8 @@ async def hold_lease(
         yield lease
     finally:
         renewing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await renewing
         del pool.leases[account_id]
+        await asyncio.wait({renewing})
         await asyncio.shield(_give_up(pool, instance_id))
 
 
@@ -177,6 +179,8 @@ async def _renew(
         try:
             async with pool.transaction(actor="lease") as uow:
                 is_ours = await uow.leases.renew(taken, duration=duration)
+            async with pool.transaction(actor="lease") as uow:
+                await uow.commit_markers.prune(limit=PRUNED_AT_A_TIME)
         except PersistenceError as error:  # nobody can tell us; whoever can be told decides
             log.warning("lease not renewed", extra={"account": lease.account_id, "error": str(error)})
             continue
@@ -190,5 +194,5 @@ async def _give_up(pool: DatabaseConnectionPool, instance_id: str) -> None:
     try:
         async with pool.transaction(actor="lease") as uow:
             await uow.instances.heartbeat(instance_id, status=InstanceStatus.STOPPED)
-    except DatabaseUnavailable as error:
+    except PersistenceError as error:
         log.warning("lease left to expire", extra={"instance": instance_id, "error": str(error)})

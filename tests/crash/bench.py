@@ -16,7 +16,7 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
 from tests.conftest import make_template
 from tests.crash.check import Verdict, check
-from tests.crash.client import APPLICATION
+from tests.crash.client import APPLICATION, a_journal
 from tests.crash.faults import FAULTS, Kind, Scene, in_thread
 from tests.crash.lifecycles import accounts_of, lifecycle
 from tests.crash.process import ClientProcess
@@ -45,7 +45,8 @@ IS_BUSY = text(
 class Round:
     """What came of one.
 
-    *acknowledged* calls were new since the round before. *recovery_seconds* is the time to the first call
+    *acknowledged* calls were new since the round before, and so many of them facts that were *journaled*.
+    *recovery_seconds* is the time to the first call
     acknowledged again: from the kill, for faults that last from their end, for a client that was killed or
     has lost its lease from its next start.
     """
@@ -53,6 +54,7 @@ class Round:
     number: int
     kind: Kind
     acknowledged: int
+    journaled: int
     verdict: Verdict
     recovery_seconds: float
 
@@ -117,6 +119,9 @@ class Bench:
         await self._pause()
         await self._server_answers()
         await self._client_is_quiet(is_gone=not client.is_alive)
+        if not client.is_alive:
+            async with a_journal(self._database.pool, self._server.journal):
+                pass  # what it was told and could not store; whoever comes next delivers that
         verdict = await check(self._database, self.record, self.seed)
         acknowledged = self.record.acknowledged - self.record.counted
         self.record.counted += acknowledged
@@ -126,7 +131,8 @@ class Bench:
             recovery = await self._recovery_seconds(restarted_at, since=restarted_at)
         verdict.violations += self.record.unexcused
         self.record.unexcused.clear()
-        return Round(number, kind, acknowledged, verdict, recovery)
+        journaled, self.record.journaled = self.record.journaled, 0
+        return Round(number, kind, acknowledged, journaled, verdict, recovery)
 
     async def check_all(self) -> Verdict:
         """Everything since the beginning, with nobody trading."""
@@ -144,7 +150,8 @@ class Bench:
     async def _working(self) -> ClientProcess:
         """The client at work; a new one where it is dead."""
         if self._client is None or not self._client.is_alive:
-            self._client = await ClientProcess.start(self._url, self.seed, self._log, self._hear)
+            arguments = [self._url, str(self.seed), str(self._server.journal)]
+            self._client = await ClientProcess.start(arguments, self._log, self._hear)
             self._is_working = False
         if not self._is_working:
             lengths = {name: len(lifecycle(self.seed, name).calls) for name in self.record.courses}

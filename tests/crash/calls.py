@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from gal_friday.dal.execution import FillOutcome
+from gal_friday.dal.execution import FillOutcome, FillResult
 from gal_friday.dal.models import (
     EntryType,
     Fill,
@@ -28,6 +28,7 @@ from tests.factories import EXCHANGE, a_portfolio_position, a_risk_decision, a_s
 
 #: What a call gives back, as far as the check can make use of it.
 Answer = list[dict[str, Any]]
+JOURNALED = FillResult.JOURNALED.value
 
 
 class Caller:
@@ -61,12 +62,18 @@ class Caller:
             case What.SUBMIT:
                 await self._submit(plan, order)
             case What.ACKNOWLEDGE:
-                await self._handler.acknowledged(order.order_id, order.exchange_order_id, at=plan.at(1))
+                told = await self._handler.acknowledged(
+                    order.order_id, order.exchange_order_id, at=plan.at(1)
+                )
+                return [{"result": JOURNALED}] if told.is_journaled else []
             case What.REQUEST_CANCEL:
                 await self._handler.cancel_requested(order.order_id, at=plan.at(20), reason="moved")
             case What.CANCELED:
                 filled = sum(f.quantity for each in plan.calls for f in each.fills if each.order == order)
-                await self._handler.canceled(order.order_id, at=plan.at(21), filled_quantity=filled or None)
+                told = await self._handler.canceled(
+                    order.order_id, at=plan.at(21), filled_quantity=filled or None
+                )
+                return [{"result": JOURNALED}] if told.is_journaled else []
             case _:
                 return answer_of(await self._fill(plan, call, order))
         return []

@@ -13,6 +13,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from gal_friday.state.verification import verify
 from tests.crash.audit import audit_differences
+from tests.crash.calls import JOURNALED
 from tests.crash.expected import differences, expected_rows
 from tests.crash.lifecycles import FILLS, Lifecycle, What, accounts_of, lifecycle
 from tests.crash.record import Course, Record
@@ -96,6 +97,8 @@ def _answers(plan: Lifecycle, course: Course, stored: Answers) -> Iterator[str]:
     for place, answer in course.answers.items():
         call = plan.calls[place]
         for told in answer:
+            if told.get("result") == JOURNALED:
+                continue  # what became of it was not known yet
             if call.what is What.MOVE_STOP:
                 if told != {"row_version": 2}:
                     yield _named(plan, course, f"{call} answered {told}")

@@ -1,4 +1,4 @@
-"""`python -m tests.crash.client URL SEED`: the bot whose calls are struck.
+"""`python -m tests.crash.client URL SEED JOURNAL`: the bot whose calls are struck.
 
 It reads a line of work, makes calls in several tasks at once until it reads the next line, and announces
 each before and after, one line each, straight to the pipe: what was written outlives it.
@@ -10,19 +10,23 @@ import os
 import sys
 import threading
 import time
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.journal import FactJournal
 from gal_friday.database import Database
 from gal_friday.errors import LeaseLost
 from gal_friday.state.leases import Lease, hold_lease
 from gal_friday.state.recovery import recover
 from tests.crash.calls import Caller
 from tests.crash.lifecycles import TASKS, Lifecycle, Name, account_of, accounts_of
+from tests.waiting import until
 
 APPLICATION = "crash-client"
 SETTINGS = DatabaseSettings(
@@ -38,9 +42,26 @@ SETTINGS = DatabaseSettings(
 #: How long a task that has failed twice waits before it tries again.
 PAUSE_SECONDS = 0.05
 
+JOURNAL_BYTES = 1 << 26
+#: How long a fact waits for the database before it goes to the journal.
+PATIENCE_SECONDS = 0.3
+
 LEASE_SECONDS = 2.0
 #: Where the process before was killed, its lease has to expire; where it was stopped, its transaction.
 LONGEST_WAIT_SECONDS = 20.0
+
+
+@asynccontextmanager
+async def a_journal(pool: DatabaseConnectionPool, directory: Path) -> AsyncIterator[FactJournal]:
+    """The facts left in *directory*, delivered, and place for more."""
+    journal = await FactJournal.open(
+        pool, directory, max_bytes=JOURNAL_BYTES, patience_seconds=PATIENCE_SECONDS
+    )
+    try:
+        await journal.drain()
+        yield journal
+    finally:
+        await journal.close()
 
 
 def lead(database: Database, account_id: str) -> AbstractAsyncContextManager[Lease]:
@@ -70,7 +91,8 @@ class Leader:
         await self._leases.aclose()
         for account in accounts_of(generation):
             lease = await self._leases.enter_async_context(lead(self._database, account))
-            (await recover(self._database, account_id=account, lease=lease)).require()
+            journal = self._database.journal
+            (await recover(self._database, account_id=account, lease=lease, journal=journal)).require()
         self._generation, self.was_refused = generation, False
 
 
@@ -87,6 +109,7 @@ class Task:
         number: int,
         stopping: asyncio.Event,
     ) -> None:
+        self._database = database
         self._leader = leader
         self._caller = Caller(database, account_of(generation, number))
         self._seed = seed
@@ -115,6 +138,10 @@ class Task:
             else:
                 await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _is_stored(self) -> bool:
+        """Whether what the next call builds on is in the database, and no longer in the journal."""
+        return not self._database.journal.pending()
+
     async def _make(self, plan: Lifecycle, place: int) -> bool:
         call = {"of": plan.name, "call": place, "what": plan.calls[place].what}
         announce("began", **call)
@@ -125,6 +152,7 @@ class Task:
             announce("failed", **call, error=type(error).__name__, message=str(error)[:500])
             return False
         announce("acknowledged", **call, answer=answer)
+        await until(self._is_stored, "the journal is not delivered", seconds=LONGEST_WAIT_SECONDS)
         return True
 
 
@@ -140,7 +168,7 @@ async def do(
             tasks.create_task(worker.run(task["unfinished"], task["next"]))
 
 
-async def main(url: str, seed: int) -> None:
+async def main(url: str, seed: int, journal: Path) -> None:
     lines: asyncio.Queue[str] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -150,8 +178,10 @@ async def main(url: str, seed: int) -> None:
         os._exit(0)  # the bench is gone
 
     threading.Thread(target=read, daemon=True).start()
-    async with DatabaseConnectionPool(SETTINGS, url=make_url(url)) as pool:
-        database = Database(pool)
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(DatabaseConnectionPool(SETTINGS, url=make_url(url)))
+        kept = await stack.enter_async_context(a_journal(pool, journal))
+        database = Database(pool, kept)
         leader = Leader(database)
         while True:
             stopping = asyncio.Event()
@@ -164,4 +194,4 @@ async def main(url: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,11 +27,11 @@ class ClientProcess:
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, url: str, seed: int, log: Path, hear: Callable[[dict[str, Any]], None]) -> Self:
+    async def start(cls, arguments: Sequence[str], log: Path, hear: Callable[[dict[str, Any]], None]) -> Self:
         """A client that waits for work; what it logs goes to *log*."""
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.crash.client", url, str(seed)),
+                *(sys.executable, "-m", "tests.crash.client", *arguments),
                 cwd=ROOT,
                 env=unmeasured(),
                 stdin=asyncio.subprocess.PIPE,

@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.crash.calls import JOURNALED
 from tests.crash.lifecycles import FACTS, TASKS, Name
 
 #: What a call may be answered with while the server, the network or the disk is away; all else is a finding.
@@ -43,6 +44,8 @@ class Record:
     acknowledged: int = 0
     #: Of these, how many an earlier round has counted.
     counted: int = 0
+    #: Facts that went to the journal since the last round.
+    journaled: int = 0
     failures: list[str] = field(default_factory=list)
     unexcused: list[str] = field(default_factory=list)
     #: Intents, and when they began: those acknowledged, and those refused for want of the lease.
@@ -60,6 +63,7 @@ class Record:
                 course.done = max(course.done, place + 1)
                 course.answers[place] = announcement["answer"]
                 self.acknowledged += 1
+                self.journaled += any(told.get("result") == JOURNALED for told in announcement["answer"])
                 if what not in FACTS:
                     self.intended.append((course.begun_at, f"call {place} of {name}: {what}"))
             case "failed":

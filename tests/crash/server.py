@@ -19,13 +19,15 @@ SETTINGS = {
 }
 MKFS = ("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal")
 
-# Outlives even a SIGKILL of the bench: its input ends with the bench, and soon nothing uses the disk.
-UNMOUNT = """
+# Outlives even a SIGKILL of the bench: its input ends with the bench, and soon nothing uses the disk. The
+# server's own watchdog may not delete what the client, another user, has written.
+CLEANER = """
 cat >/dev/null
 for _ in $(seq 100); do
-    umount "$1" 2>/dev/null && exit
-    sleep 0.1
+    grep -q " $1 " /proc/mounts || break
+    umount "$1" 2>/dev/null || sleep 0.1
 done
+rm -rf "$2"
 """
 
 
@@ -45,19 +47,22 @@ class CrashServer(PostgresServer):
 
     def __init__(self, bin_directory: Path) -> None:
         super().__init__(bin_directory, durable=True, settings=SETTINGS)
-        self._unmounter: subprocess.Popen[bytes] | None = None
+        #: Where the client keeps what the server cannot take.
+        self.journal = self.directory / "journal"
+        self._cleaner = subprocess.Popen(
+            ["sh", "-c", CLEANER, "cleaner", str(self.data_directory), str(self.journal)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         if why_no_disk() is None:
             self._mount()
 
     def close(self) -> None:
         if self._process:
             self.stop("immediate")
-        if self._unmounter is not None:
-            subprocess.run(["umount", self.data_directory], check=True)
-            assert self._unmounter.stdin is not None
-            self._unmounter.stdin.close()
-            self._unmounter.kill()
-            self._unmounter.wait(DEADLINE_SECONDS)
+        assert self._cleaner.stdin is not None
+        self._cleaner.stdin.close()
+        self._cleaner.wait(DEADLINE_SECONDS)
         super().close()
 
     def fill_disk(self) -> None:
@@ -103,11 +108,6 @@ class CrashServer(PostgresServer):
         subprocess.run([*MKFS, image], check=True)
         self.data_directory.mkdir(mode=0o700)
         subprocess.run(["mount", "-o", "loop", image, self.data_directory], check=True)
-        self._unmounter = subprocess.Popen(
-            ["sh", "-c", UNMOUNT, "unmounter", str(self.data_directory)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
         (self.data_directory / "lost+found").rmdir()  # initdb wants an empty directory
         self.hand_over(self.data_directory)
         self.data_directory.chmod(0o700)

@@ -14,7 +14,7 @@ def table_of(rounds: Iterable[Round]) -> Table:
     """A line for each kind, those that were not run included, and one for all."""
     table = Table("fault", title_justify="left")
     for name in (
-        *("rounds", "calls acknowledged", "in flight: whole", "in flight: absent", "violations"),
+        *("rounds", "calls acknowledged", "journaled", "in flight: whole", "in flight: absent", "violations"),
         *("recovery, median", "recovery, longest"),
     ):
         table.add_column(name, justify="right")
@@ -24,7 +24,7 @@ def table_of(rounds: Iterable[Round]) -> Table:
         by_kind[each.kind].append(each)
     for kind in Kind:
         if kind in not_run:
-            table.add_row(f"{kind.value} (not run: {not_run[kind]})", "0", *["–"] * 6)
+            table.add_row(f"{kind.value} (not run: {not_run[kind]})", "0", *["–"] * 7)
         elif kind in by_kind:
             table.add_row(kind.value, *_figures(by_kind[kind]))
     table.add_section()
@@ -36,6 +36,7 @@ def _figures(rounds: list[Round]) -> list[str]:
     counts = [
         len(rounds),
         sum(each.acknowledged for each in rounds),
+        sum(each.journaled for each in rounds),
         sum(each.verdict.whole for each in rounds),
         sum(each.verdict.absent for each in rounds),
         sum(len(each.verdict.violations) for each in rounds),

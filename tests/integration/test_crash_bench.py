@@ -73,7 +73,7 @@ async def test_a_server_that_acknowledges_what_is_not_yet_durable_is_found_out(
 
 
 def a_round(kind: Kind, *violations: str) -> Round:
-    return Round(0, kind, 30, Verdict(whole=1, absent=2, violations=list(violations)), 0.25)
+    return Round(0, kind, 30, 1, Verdict(whole=1, absent=2, violations=list(violations)), 0.25)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_fault_that_is_not_possible_here_is_named_in_the_table(
     (full,) = (line for line in lines if "disk full" in line)
     assert "not run: only root may mount" in full
     (total,) = (line.split("│") for line in lines if line.startswith("│ all"))
-    assert [part.strip() for part in total[2:7]] == ["2", "60", "2", "4", "0"]
+    assert [part.strip() for part in total[2:8]] == ["2", "60", "2", "2", "4", "0"]
     assert Kind.DISK_FULL not in bench.kinds_of(7, 100)
 
 

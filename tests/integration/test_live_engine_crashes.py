@@ -35,7 +35,10 @@ class End(BaseException):
 
 @dataclass
 class Moments:
-    """Counts what is about to happen, and lets the one of number *at* not happen."""
+    """Counts what is about to happen, and lets the one of number *at* not happen.
+
+    A connection ends with its process: what was not committed over it is undone.
+    """
 
     at: int
     cuts: bool = False
@@ -44,9 +47,10 @@ class Moments:
     def next(self, connection: Any = None) -> None:
         self.seen += 1
         if self.seen - 1 == self.at:
+            if connection is not None:
+                connection.connection.driver_connection.terminate()
             if not self.cuts:
                 raise End
-            connection.connection.driver_connection.terminate()
 
     @property
     def are_over(self) -> bool:

@@ -2,10 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import URL
 
+from gal_friday.config import DatabaseSettings, JournalSettings, Settings
+from gal_friday.dal.execution import FillResult
 from gal_friday.dal.models import (
     EntryStatus,
     EntryType,
@@ -16,8 +20,8 @@ from gal_friday.dal.models import (
     RolloverStatus,
     Side,
 )
-from gal_friday.database import Database
-from gal_friday.errors import IllegalTransition, InvalidValue, OrderInDoubt
+from gal_friday.database import Database, open_database
+from gal_friday.errors import DatabaseUnavailable, IllegalTransition, InvalidValue, OrderInDoubt
 from tests.factories import an_instrument
 from tests.live import (
     PAIR,
@@ -31,6 +35,7 @@ from tests.live import (
     next_contract,
     terms,
 )
+from tests.network import Gate
 
 
 @pytest.fixture
@@ -316,3 +321,50 @@ async def test_orders_of_the_bot_s_own_are_left_alone(desk: Desk) -> None:
     await desk.engine.fill(filled(order, 100))
     await desk.engine.recover()
     assert desk.engine.positions == {}
+
+
+async def test_an_exchange_may_tell_of_a_fill_before_it_has_answered(desk: Desk) -> None:
+    async def fill_at_once() -> None:
+        (what, name), order = desk.market.asked[-1], list(desk.market.orders.values())[-1]
+        if what == "submit" and order.order_type is OrderType.MARKET and name == order.client_order_id:
+            await desk.engine.fill(filled(order, 100))
+
+    desk.market.once_asked = fill_at_once
+    outcome = await desk.engine.base_entry(
+        a_received_signal(), a_proposal(desk.strategy), terms(position_id="P")
+    )
+    assert (outcome.order.status, outcome.position.lots) == (OrderStatus.FILLED, 2)
+    state = await desk.engine.rollover("P", next_contract())
+    assert state.position.rollover_status is RolloverStatus.ROLLED
+    assert (await the_stop(desk)).stop_price == 92
+    leaving = await desk.engine.exit(a_received_signal(), reason="X")
+    assert leaving.position.status is EntryStatus.CLOSED
+    assert desk.engine.positions == {}
+
+
+async def test_an_entry_follows_what_the_journal_had_to_take(
+    desk: Desk, database_url: URL, tmp_path: Path
+) -> None:
+    await desk.engine.stop()
+    async with Gate(database_url) as gate:
+        settings = Settings(
+            database=DatabaseSettings(
+                url=gate.url.render_as_string(hide_password=False), migrate_on_open=False
+            ),
+            journal=JournalSettings(directory=tmp_path, patience_seconds=0.2),
+        )
+        async with open_database(settings) as db, an_engine(db, desk.market) as engine:
+            outcome = await engine.base_entry(
+                a_received_signal(), a_proposal(desk.strategy), terms(3, position_id="P")
+            )
+            assert outcome.order is not None
+            gate.shut()
+            assert (await engine.fill(filled(outcome.order, 100, Decimal(1)))).result is FillResult.JOURNALED
+            with pytest.raises(DatabaseUnavailable):
+                await engine.exit(a_received_signal(), reason="X")
+            gate.open()
+            await db.journal.drain()
+            await engine.fill(filled(outcome.order, 100, Decimal(1)))
+            assert (await desk.entry("P")).lots == 2
+            assert (await the_stop(desk)).quantity == 2
+    await desk.engine.start()

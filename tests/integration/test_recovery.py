@@ -118,6 +118,14 @@ async def test_the_same_state_has_the_same_checksums(database: Database, entry: 
     assert third.state.orders == []
 
 
+async def test_who_lost_the_lease_meanwhile_certifies_nothing(database: Database, owner_url: URL) -> None:
+    async with hold_lease(database, ttl_seconds=600) as lease:
+        await spoil(owner_url, "UPDATE instance_metadata SET lease_expires_at = now() - interval '1 s'")
+        with pytest.raises(LeaseLost):
+            await recover(database, lease=lease)
+    assert await database.recoveries.latest() is None
+
+
 async def test_a_certificate_names_the_lease_it_was_made_under(database: Database) -> None:
     async with hold_lease(database) as lease:
         certificate = (await recover(database, lease=lease)).certificate

@@ -52,12 +52,6 @@ class Conduct(Sending):
 
         *due* is what to begin with, where that is known.
         """
-        self.unsure.add(position_id)
-        changed = await self._agree_on_stop(position_id, due)
-        self.unsure.discard(position_id)
-        return changed
-
-    async def _agree_on_stop(self, position_id: str, due: Due | None) -> Order | None:
         changed = None
         for _ in range(_ROUNDS):
             due = due or await self.stored(lambda t: protection_due(t, self.exchange, position_id))
@@ -163,7 +157,7 @@ class Conduct(Sending):
                 source=ReportSource.RECONCILE,
                 raw=answer.raw,
             )
-            return outcome.order
+            return outcome.stored or order
         position_id = entry_of(order)
         if order.extra[STEP] in {Step.EXIT, Step.ROLL}:
             return await self.leave(position_id, order, is_again=True) or order

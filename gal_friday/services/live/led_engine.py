@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from gal_friday.dal.execution import FillOutcome
+from gal_friday.dal.execution import FillOutcome, FillResult
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     AccountMode,
@@ -32,6 +33,7 @@ from gal_friday.services.order_gateway import OrderName
 from gal_friday.services.portfolio_manager import PortfolioManager
 from gal_friday.services.risk_manager import RiskManager
 from gal_friday.state import DatabaseStateManager
+from gal_friday.state.leases import Lease
 from gal_friday.state.recovery import recover as recover_account
 from gal_friday.state.state_transaction import StateTransaction
 
@@ -76,6 +78,7 @@ class LedEngine:
             database, account_id=account_id, lease_seconds=lease_seconds, metadata=metadata
         )
         self._heard_meanwhile: set[UUID] = set()
+        self._is_behind = False
         self._conduct = Operations(
             self.state,
             self.orders,
@@ -172,7 +175,10 @@ class LedEngine:
         return is_drained
 
     async def settle_doubts(self) -> Sequence[Order]:
-        """Ask the exchange for every order in doubt; gives those that still are."""
+        """Ask the exchange for every order in doubt, and bring every entry up to date; those that still are.
+
+        To be called now and then, and after OrderInDoubt.
+        """
         async with self._leadership.intending(adds_risk=False):
             return await self._conduct.settle_doubts()
 
@@ -182,6 +188,7 @@ class LedEngine:
         Raises OrderInDoubt where the exchange did not answer about what follows: the fill is stored.
         """
         outcome = await self.orders.fill(fill)
+        self._is_behind |= outcome.result is FillResult.JOURNALED
         if outcome.order_id is not None:
             await self._follow(outcome.order_id)
         return outcome
@@ -196,7 +203,9 @@ class LedEngine:
     ) -> ReportOutcome:
         """Take what the exchange says of an order, and let everything follow, as `fill` does."""
         outcome = await self.orders.status_report(order, status, at=at, **told)
-        await self._follow(outcome.order.id)
+        self._is_behind |= outcome.is_journaled
+        if outcome.stored is not None:
+            await self._follow(outcome.stored.id)
         return outcome
 
     async def _follow(self, order_id: UUID) -> None:
@@ -208,9 +217,24 @@ class LedEngine:
             return
         try:
             with self._leadership.busy():
+                await self._catch_up()
                 await self._conduct.heard(order_id)
         except LeaseLost as error:
             log.warning("left to the next to lead", extra={"order": order_id, "error": str(error)})
+
+    async def _catch_up(self) -> None:
+        """Let the entries follow of whose fills the journal had to tell."""
+        if self._is_behind and not self._database.journal.pending():
+            self._is_behind = False
+            await self._conduct.catch_up()
+
+    @asynccontextmanager
+    async def _intending(self, *, adds_risk: bool = True) -> AsyncIterator[Lease]:
+        """A block that intends something, by all that is known: no fact waits for the database."""
+        async with self._leadership.intending(adds_risk=adds_risk) as lease:
+            await self._database.journal.caught_up()
+            await self._catch_up()
+            yield lease
 
     async def _store_figures(self, t: StateTransaction) -> None:
         await self.portfolio.update_peaks(t.uow)

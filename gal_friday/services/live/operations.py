@@ -10,7 +10,7 @@ from gal_friday.errors import OrderInDoubt
 from gal_friday.services.live.conduct import Conduct
 from gal_friday.services.live.sending import entry_of
 from gal_friday.services.live.terms import Intended
-from gal_friday.services.live.unfinished import unfinished
+from gal_friday.services.live.unfinished import Unfinished, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -44,30 +44,41 @@ class Operations(Conduct):
         )
 
     async def settle_doubts(self) -> list[Order]:
-        """Settle every order in doubt, those that protect or leave something first; those that still are."""
+        """Settle every order in doubt, those that protect or leave something first; those that still are.
+
+        Then let every entry follow that is behind its fills, amid a rollover or not protected as it is to be.
+        """
         for order in sorted(self.in_doubt.values(), key=lambda order: order.parent_order_id is None):
-            try:
-                await self.heard((await self.settle(order)).id)
-            except OrderInDoubt as error:
-                log.warning("still in doubt", extra={"order": order.id, "error": str(error)})
-        for name in list(self.unsure):
-            await self._unless_in_doubt(name, self.protect(name))
+            await self._unless_in_doubt(order.id, self._settle_and_follow(order))
+        await self.catch_up()
         return list(self.in_doubt.values())
 
     async def finish(self) -> None:
         """Finish what a process before left undone; what the exchange does not answer for stays in doubt."""
-        left = await self.stored(lambda t: unfinished(t, self.exchange, self._memory.positions.values()))
-        self.in_doubt = {str(order.client_order_id): order for order in left.in_doubt}
+        left = await self._unfinished()
+        self.in_doubt = {str(order.client_order_id): order for order in left.pending}
         for name in left.behind:
             await self.follow(name)
         await self.settle_doubts()
+
+    async def catch_up(self) -> None:
+        """Let entries follow that are behind, rollovers go on, and what is held be protected."""
+        left = await self._unfinished()
+        for name in left.behind:
+            await self.follow(name)
         for name in left.rolling:
             await self._unless_in_doubt(name, self.go_on(name))
-        for name in (*left.behind, *left.unprotected):
+        for name in dict.fromkeys((*left.behind, *left.unprotected)):
             await self._unless_in_doubt(name, self.protect(name))
 
-    async def _unless_in_doubt(self, position_id: str, step: Awaitable[object]) -> None:
+    async def _unfinished(self) -> Unfinished:
+        return await self.stored(lambda t: unfinished(t, self.exchange, self._memory.positions.values()))
+
+    async def _settle_and_follow(self, order: Order) -> None:
+        await self.heard((await self.settle(order)).id)
+
+    async def _unless_in_doubt(self, what: object, step: Awaitable[object]) -> None:
         try:
             await step
         except OrderInDoubt as error:
-            log.warning("left in doubt", extra={"entry": position_id, "error": str(error)})
+            log.warning("left in doubt", extra={"what": what, "error": str(error)})

@@ -39,9 +39,8 @@ class Sending:
         self._memory = memory
         self._answer_timeout_seconds = answer_timeout_seconds
         self.exchange = gateway.exchange
-        #: By client_order_id; and the entries whose stop order may not be as it is to be.
+        #: By client_order_id.
         self.in_doubt: dict[str, Order] = {}
-        self.unsure: set[str] = set()
 
     async def stored(
         self, work: Callable[[StateTransaction], Awaitable[T]], *, actor: str | None = None

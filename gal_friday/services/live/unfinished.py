@@ -15,9 +15,9 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """Orders in doubt, and entries by name: behind their fills, amid a rollover, not protected as meant."""
+    """Orders PENDING_NEW; entries by name: behind their fills, amid a rollover, not protected as meant."""
 
-    in_doubt: tuple[Order, ...]
+    pending: tuple[Order, ...]
     behind: tuple[str, ...]
     rolling: tuple[str, ...]
     unprotected: tuple[str, ...]

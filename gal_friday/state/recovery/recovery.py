@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -176,9 +177,8 @@ async def recover(
             may_trade=all(each.holds or each.name in overrides for each in invariants),
         )
     if not dry_run:
-        if lease is not None:
-            lease.check()
-        await database.pool.retrying(lambda uow: _put_on_record(uow, certificate), actor=RECOVERY)
+        put_on_record = partial(_put_on_record, certificate=certificate, lease=lease)
+        await database.pool.retrying(put_on_record, actor=RECOVERY)
     log.log(
         logging.INFO if certificate.may_trade else logging.ERROR,
         "recovered" if certificate.may_trade else "recovered, and may not trade",
@@ -232,9 +232,12 @@ def _failing(certificate: RecoveryCertificate) -> list[str]:
     ]
 
 
-async def _put_on_record(uow: UnitOfWork, certificate: RecoveryCertificate) -> None:
-    """Store the certificate, and halt the account or let it go on as it says."""
+async def _put_on_record(uow: UnitOfWork, *, certificate: RecoveryCertificate, lease: Lease | None) -> None:
+    """Store the certificate, and halt the account or let it go on as it says; under *lease*, if any."""
     account_id = certificate.account_id
+    if lease is not None:
+        lease.check()
+        await uow.leases.require(account_id)
     await uow.recoveries.add(certificate)
     if not certificate.may_trade:
         reason = f"recovery {certificate.id} found wanting: {', '.join(_failing(certificate))}"
