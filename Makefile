@@ -35,7 +35,7 @@ soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers,
 simulate: $(BIN)/.installed    ## two instances, an exchange and every fault, from a seed: make simulate SEED=42
 	$(BIN)/python -m tests.simulation $(SEED) --trace
 
-crash: $(BIN)/.installed       ## 1,000 crashes of every kind, each checked row by row: 20 minutes
+crash: $(BIN)/.installed       ## 1,000 crashes of every kind, each checked row by row: half an hour
 	$(BIN)/python -m tests.crash --rounds $(ROUNDS) --seed $(SEED)
 
 coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach

@@ -106,8 +106,15 @@ async def _client_killed(scene: Scene) -> None:
 
 
 async def _backend_killed(scene: Scene) -> None:
-    pids = await _backends(scene)
-    os.kill(scene.dice.choice(pids), signal.SIGKILL)
+    pids: list[int] = []
+
+    async def is_killed() -> bool:
+        pids[:] = await _backends(scene)
+        try:
+            os.kill(scene.dice.choice(pids), signal.SIGKILL)
+        except (IndexError, ProcessLookupError):  # it has just gone by itself
+            return False
+        return True
 
     async def all_gone() -> bool:  # the postmaster ends the others, which may still answer until then
         return set(pids).isdisjoint(await in_thread(scene.server.processes))
@@ -115,6 +122,7 @@ async def _backend_killed(scene: Scene) -> None:
     async def is_back() -> bool:
         return (await scene.database.pool.health_check(timeout_seconds=1)).ok
 
+    await until(is_killed, "there is no backend to kill")
     await until(all_gone, "the postmaster does not notice")
     await until(is_back, "the server does not come back", seconds=LONGEST_WAIT_SECONDS)
     scene.struck()
@@ -127,9 +135,12 @@ async def _postmaster_killed(scene: Scene) -> None:
 
 
 async def _backend_terminated(scene: Scene) -> None:
-    pid = scene.dice.choice(await _backends(scene))
-    async with scene.database.pool.session() as session:
-        await session.execute(TERMINATE, {"pid": pid})
+    async def is_terminated() -> bool:
+        pids = await _backends(scene)
+        async with scene.database.pool.session() as session:
+            return bool(pids and await session.scalar(TERMINATE, {"pid": scene.dice.choice(pids)}))
+
+    await until(is_terminated, "there is no backend to end")
     scene.struck()
 
 

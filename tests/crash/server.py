@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from tests.servers import DEADLINE_SECONDS, PostgresServer
@@ -31,15 +32,28 @@ rm -rf "$2"
 """
 
 
+@cache
 def why_no_disk() -> str | None:
-    """Why no disk can be mounted here; None where it can."""
+    """Why no disk can be mounted here, which is found out by mounting one; None where it can."""
     if os.geteuid() != 0:
         return "only root may mount a disk to be filled up"
-    for program in ("mkfs.ext4", "mount", "umount", "losetup"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed"
-    found = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=False)
-    return found.stderr.strip() if found.returncode else None
+    with tempfile.TemporaryDirectory() as name:
+        image, place = Path(name, "disk"), Path(name, "mounted")
+        place.mkdir()
+        try:
+            _mount(image, place, size=1 << 20)
+            subprocess.run(["umount", place], check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            told = getattr(error, "stderr", None) or str(error)
+            return f"no disk can be mounted: {told.splitlines()[0]}"
+    return None
+
+
+def _mount(image: Path, place: Path, *, size: int) -> None:
+    with image.open("wb") as file:
+        file.truncate(size)
+    for command in ((*MKFS, image), ("mount", "-o", "loop", image, place)):
+        subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
 
 
 class CrashServer(PostgresServer):
@@ -55,7 +69,7 @@ class CrashServer(PostgresServer):
             start_new_session=True,
         )
         if why_no_disk() is None:
-            self._mount()
+            self._use_own_disk()
 
     def close(self) -> None:
         if self._process:
@@ -101,13 +115,9 @@ class CrashServer(PostgresServer):
     def _ballast(self) -> Path:
         return self.data_directory / "ballast"
 
-    def _mount(self) -> None:
-        image = self.directory / "disk"
-        with image.open("wb") as file:
-            file.truncate(DISK_BYTES)
-        subprocess.run([*MKFS, image], check=True)
+    def _use_own_disk(self) -> None:
         self.data_directory.mkdir(mode=0o700)
-        subprocess.run(["mount", "-o", "loop", image, self.data_directory], check=True)
+        _mount(self.directory / "disk", self.data_directory, size=DISK_BYTES)
         (self.data_directory / "lost+found").rmdir()  # initdb wants an empty directory
         self.hand_over(self.data_directory)
         self.data_directory.chmod(0o700)
