@@ -32,6 +32,8 @@ from tests.simulation.record import Record
 from tests.simulation.strategies import Action, Alert
 from tests.simulation.translation import VENUE
 
+#: What each strategy remembers, changed together with the signal itself.
+LAST_SIGNAL = "last_signal"
 #: Longer than any simulation lasts: the world decides when a lease has expired, time being its own.
 _TTL_SECONDS = 3_600.0
 
@@ -152,7 +154,9 @@ async def take(desk: Desk, alert: Alert) -> None:
         if signal is None:
             return None
         now = desk.record.agenda.now
-        return await desk.risk.decide(uow, signal, requested_quantity=quantity, at=now)
+        decision = await desk.risk.decide(uow, signal, requested_quantity=quantity, at=now)
+        await uow.strategy_states.set_value(alert.strategy, LAST_SIGNAL, alert.fingerprint)
+        return decision
 
     decision = await desk.database.retrying(claim, actor=desk.name)
     if decision is None:

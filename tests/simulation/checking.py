@@ -20,6 +20,7 @@ from gal_friday.dal.models import (
 from gal_friday.state.recovery import RestoredState
 from gal_friday.state.verification import verify
 from tests.simulation import promises, truth
+from tests.simulation.bot import LAST_SIGNAL
 from tests.simulation.promises import Deed, Entry, Findings
 from tests.simulation.world import World
 
@@ -88,6 +89,10 @@ async def check_restored(world: World, state: RestoredState) -> None:
         names = await _names(uow.session, fills)
         history = (await uow.session.scalars(select(OrderHistory).order_by(OrderHistory.id))).all()
         orders = (await uow.session.scalars(select(Order))).all()
+        signals = (await uow.session.scalars(select(Signal).order_by(Signal.id))).all()
+    remembered = {name: kept[LAST_SIGNAL] for name, kept in state.strategy_states.items()}
+    if remembered != {signal.strategy_id: signal.fingerprint for signal in signals}:
+        world.record.violated("P02", f"{len(remembered)} strategies remember other signals than their last")
     if not set(names.values()) <= {fill.id for fill in world.venue.fills}:
         return  # of some fill the exchange has not told the id yet
     for violation in truth.p02_a_restart_restores_everything(

@@ -10,6 +10,7 @@ from functools import partial
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
+from gal_friday.errors import DatabaseUnavailable
 from tests.simulation.bot import Desk
 from tests.simulation.ccxt_shapes import Shape
 from tests.simulation.checking import check_restored
@@ -182,6 +183,8 @@ class Instance:
     async def _held(self, doing: Awaitable[None]) -> None:
         try:
             await doing
+        except DatabaseUnavailable:  # it had just begun, and was not even connected
+            self._world.record.note(self.name, "ends with", DatabaseUnavailable.__name__)
         except Exception as error:
             name = self.process and self.process.name
             self._world.record.note(self.name, "ends with", type(error).__name__)

@@ -14,7 +14,7 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from tests.simulation.run import simulate
 
-TICKS = 20
+TICKS = 10
 
 FILLS_ARE_NOT_RECOGNIZED = (
     """

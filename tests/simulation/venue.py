@@ -50,7 +50,6 @@ class VenueOrder:
     cost: Decimal = Decimal(0)
     is_triggered: bool = False
     is_being_canceled: bool = False
-    is_from_outside: bool = False
 
     @property
     def id(self) -> str:
@@ -111,7 +110,6 @@ class Venue:
         price: Decimal | None = None,
         stop_price: Decimal | None = None,
         client_order_id: str | None = None,
-        is_from_outside: bool = False,
     ) -> VenueOrder:
         """Take a new order. Raises InvalidOrder, DuplicateOrderId and InsufficientFunds."""
         listing = self.market.listing(symbol)
@@ -134,7 +132,6 @@ class Venue:
             stop_price=stop_price,
             created_at=self.agenda.now,
             updated_at=self.agenda.now,
-            is_from_outside=is_from_outside,
         )
         self.orders[order.id] = order
         self._tell(order)

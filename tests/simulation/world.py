@@ -91,7 +91,7 @@ async def a_world(seed: int, url: URL, owner_url: URL) -> AsyncIterator[World]:
                 venue=venue,
                 record=Record(agenda),
                 database=database,
-                weather=chance.of("weather").choice((100, 250, 600)),
+                weather=chance.of("weather").choice((40, 100, 250, 600)),
                 disk=Path(disk),
             )
 
