@@ -14,7 +14,8 @@ from gal_friday.cli.db import server_url, settings_of
 
 if TYPE_CHECKING:
     from gal_friday.config import Settings
-    from gal_friday.dal.models import RecoveryCertificate
+    from gal_friday.dal.journal import JournalStats
+    from gal_friday.dal.models import Account, RecoveryCertificate
     from gal_friday.database import Database
     from gal_friday.state.recovery import Recovery
 
@@ -41,6 +42,8 @@ def recover(
         _recover(settings_of(context), account, override=override or [], reason=reason, dry_run=dry_run)
     )
     _print(Console(), recovery.certificate, dry_run=dry_run)
+    if dry_run:
+        _print_halt(recovery.state.account)
     if not recovery.may_trade:
         raise typer.Exit(1)
 
@@ -70,12 +73,26 @@ async def _recover(
         return await recover_account(
             database,
             account_id=account,
-            journal=database.journal,
+            journal=_JournalAsItIs(settings) if dry_run else database.journal,
             reconcile=reconcile,
             override=override,
             override_reason=reason,
             dry_run=dry_run,
         )
+
+
+class _JournalAsItIs:
+    """The journal looked at, by whichever processes it was left, and nothing taken from it."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+
+    async def drain(self) -> "JournalStats":
+        from gal_friday.dal.journal.slots import directory_name, standing  # noqa: PLC0415 -- help must not wait for it
+        from gal_friday.database import journal_root  # noqa: PLC0415
+
+        url = self._settings.database.sqlalchemy_url()
+        return await asyncio.to_thread(standing, journal_root(self._settings) / directory_name(url))
 
 
 @asynccontextmanager
@@ -104,6 +121,12 @@ def _print(console: Console, certificate: "RecoveryCertificate", *, dry_run: boo
     kind = "dry run, nothing stored" if dry_run else f"certificate {certificate.id}"
     verdict = "may trade" if certificate.may_trade else "may not trade"
     console.print(f"{certificate.account_id} {verdict} ({kind}).", highlight=False, soft_wrap=True)
+
+
+def _print_halt(account: "Account") -> None:
+    if account.halted_at is not None:
+        since, who = account.halted_at.isoformat(), account.halted_by or "nobody named"
+        typer.echo(f"It is halted since {since} by {who}: {account.halt_reason}")
 
 
 def _restored(certificate: "RecoveryCertificate") -> Table:

@@ -1,5 +1,6 @@
 """`gal-friday recover`."""
 
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from sqlalchemy import URL, text
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.models import Order
 from gal_friday.database import Database
+from gal_friday.durable_log import DurableLog
 from tests.commands import gal_friday
 from tests.factories import a_fill, a_strategy, an_order
 
@@ -40,6 +43,24 @@ async def test_a_dry_run_prints_the_certificate_and_stores_nothing(
     assert "X404" in done.stdout
     assert "default may trade (dry run, nothing stored)." in done.stdout
     assert await database.recoveries.latest() is None
+
+
+async def test_a_dry_run_tells_what_the_journal_holds_and_who_halted_the_account(
+    database: Database, database_url: URL, tmp_path: Path, journal_directory: Path
+) -> None:
+    slot = journal_directory / directory_name(database_url) / "0"
+    log = await DurableLog.open(slot, max_bytes=10**6)
+    await log.append([b"{}"])
+    await log.close()
+    before = sorted((path, path.stat().st_size) for path in slot.rglob("*"))
+    async with database.transaction() as uow:
+        await uow.halts.halt(reason="holidays", by="alice")
+    done = gal_friday(database_url, tmp_path, "recover", "--dry-run")
+    assert done.returncode == 1, done.stderr
+    assert "pending 1, refused 0" in done.stdout
+    assert "by alice: holidays" in done.stdout
+    assert sorted((path, path.stat().st_size) for path in slot.rglob("*")) == before
+    shutil.rmtree(slot)
 
 
 async def test_a_refusal_is_explained_and_overridden_by_name(

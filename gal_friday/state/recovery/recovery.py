@@ -131,8 +131,8 @@ async def recover(
     database, for every process; it goes on once a recovery finds none that fails.
 
     *override* names invariants to trade in spite of, for *override_reason*. An override holds for later
-    recoveries as long as the findings are the same. With *dry_run* nothing is stored, drained or halted; give
-    a *reconcile* that repairs nothing.
+    recoveries as long as the findings are the same. With *dry_run* nothing is stored or halted; give a
+    *journal* that drains nothing and a *reconcile* that repairs nothing.
 
     What failed at the last recovery and is not looked at by this one is taken to fail: a recovery that asks
     no exchange does not overrule one that did.
@@ -144,7 +144,7 @@ async def recover(
     started_at = datetime.now(UTC)
     invariants: list[Invariant | Unchecked] = []
     drained = None
-    if journal is not None and not dry_run:
+    if journal is not None:
         drained = await journal.drain()
         invariants.append(Invariant("journal", _left_on_disk(drained)))
     reconciliation = None
