@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.dal.cache import Cache, CacheStats, L1Cache
-from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     PortfolioPosition,
@@ -15,6 +14,7 @@ from gal_friday.dal.models import (
     PyramidingState,
     SignalLog,
 )
+from gal_friday.dal.open_database import OpenDatabase
 from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import EVERY_TABLE
@@ -26,15 +26,6 @@ from gal_friday.state.versioned_save import Row, image_of
 T = TypeVar("T")
 
 ATTEMPTS = 20
-
-
-class OpenDatabase(Protocol):
-    """What a manager works on: `gal_friday.Database` is one."""
-
-    @property
-    def pool(self) -> DatabaseConnectionPool:
-        """Its connections."""
-        ...
 
 
 class DatabaseStateManager:

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import func, select, text
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool, lease_clock
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, AccountLease, InstanceStatus, new_id
+from gal_friday.dal.open_database import OpenDatabase
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import (
     InvalidValue,
@@ -47,15 +48,6 @@ END_WHO_IS_STOPPED = text(
     "SELECT FROM account_leases JOIN instance_metadata ON instance_id = holder"
     " WHERE account_leases.account_id = :account_id AND lease_expires_at > clock_timestamp())"
 )
-
-
-class OpenDatabase(Protocol):
-    """What a lease is held in: `gal_friday.Database` is one."""
-
-    @property
-    def pool(self) -> DatabaseConnectionPool:
-        """Its connections."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

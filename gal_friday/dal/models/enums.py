@@ -156,6 +156,10 @@ class InstanceStatus(StrEnum):
     CRASHED = "crashed"
 
 
+#: Processes that have not ended, as far as they said.
+RUNNING_INSTANCE_STATUSES = (InstanceStatus.ACTIVE, InstanceStatus.DRAINING)
+
+
 class BacktestStatus(StrEnum):
     PENDING = "PENDING"
     RUNNING = "RUNNING"

@@ -8,13 +8,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from gal_friday.dal.base import BaseRepository
-from gal_friday.dal.models.enums import InstanceStatus
+from gal_friday.dal.models.enums import RUNNING_INSTANCE_STATUSES, InstanceStatus
 from gal_friday.dal.models.instances import Instance
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.system import SchemaRevision
 from gal_friday.errors import NotFound
-
-_RUNNING = (InstanceStatus.ACTIVE, InstanceStatus.DRAINING)
 
 
 class InstanceRepository(BaseRepository[Instance]):
@@ -50,7 +48,7 @@ class InstanceRepository(BaseRepository[Instance]):
         """Processes that have not ended as far as they said, oldest first."""
         return await self.find_all(
             Instance.account_id == account_id,
-            Instance.status.in_(_RUNNING),
+            Instance.status.in_(RUNNING_INSTANCE_STATUSES),
             order_by=Instance.started_at,
         )
 
@@ -60,7 +58,7 @@ class InstanceRepository(BaseRepository[Instance]):
         """Processes that should run and gave no sign of life for *silence*, the longest silent first."""
         return await self.find_all(
             Instance.account_id == account_id,
-            Instance.status.in_(_RUNNING),
+            Instance.status.in_(RUNNING_INSTANCE_STATUSES),
             Instance.last_heartbeat < func.clock_timestamp() - silence,
             order_by=Instance.last_heartbeat,
         )

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import func, select, true, update
 
 from gal_friday.dal.base import BaseRepository
-from gal_friday.dal.models.enums import InstanceStatus
+from gal_friday.dal.models.enums import RUNNING_INSTANCE_STATUSES, InstanceStatus
 from gal_friday.dal.models.instances import AccountLease, Instance
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.errors import LeaseHeld, NotFound
@@ -13,7 +13,6 @@ from gal_friday.errors import LeaseHeld, NotFound
 #: Waited for transactions that intend something, at each try.
 TAKEOVER_LOCK_TIMEOUT = "1s"
 
-_RUNNING = (InstanceStatus.ACTIVE, InstanceStatus.DRAINING)
 _NOW = func.clock_timestamp()  # a transaction may have waited for long since it began
 
 
@@ -88,7 +87,7 @@ class LeaseRepository(BaseRepository[AccountLease]):
         if row is None:
             return
         holder, has_time = row
-        if holder.status in _RUNNING:
+        if holder.status in RUNNING_INSTANCE_STATUSES:
             if has_time:
                 raise LeaseHeld(
                     account_id=lease.account_id,

@@ -8,8 +8,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, RecoveryCertificate
+from gal_friday.dal.open_database import OpenDatabase
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import InvalidValue, RecoveryRefused
 from gal_friday.state.leases import Lease
@@ -77,15 +77,6 @@ class Reconciliation(Protocol):
 
     def as_json(self) -> dict[str, Any]:
         """Repairs and differences."""
-        ...
-
-
-class OpenDatabase(Protocol):
-    """What is recovered: `gal_friday.Database` is one."""
-
-    @property
-    def pool(self) -> DatabaseConnectionPool:
-        """Its connections."""
         ...
 
 
