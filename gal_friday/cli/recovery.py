@@ -94,6 +94,9 @@ class _JournalAsItIs:
         url = self._settings.database.sqlalchemy_url()
         return await asyncio.to_thread(standing, journal_root(self._settings) / directory_name(url))
 
+    async def retry_refused(self) -> int:
+        return 0
+
 
 @asynccontextmanager
 async def _as_it_is(settings: "Settings") -> AsyncIterator["Database"]:

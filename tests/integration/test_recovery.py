@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,16 @@ from sqlalchemy import URL, text
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.models import Order, OrderStatus, OrderType, Side, Strategy
+from gal_friday.dal.journal import FactJournal
+from gal_friday.dal.journal.facts import Fact, StatusReport
+from gal_friday.dal.models import Order, OrderOrigin, OrderStatus, OrderType, Side, Strategy
 from gal_friday.database import Database
 from gal_friday.errors import InvalidValue, LeaseLost, NotFound, RecoveryRefused, TradingHalted
+from gal_friday.services import ExecutionHandler
+from gal_friday.services.order_gateway import OrderKey
 from gal_friday.state.leases import hold_lease
 from gal_friday.state.recovery import recover
-from tests.factories import a_fill, a_portfolio_position, a_signal_log, a_strategy, an_order
+from tests.factories import NOON, a_fill, a_portfolio_position, a_signal_log, a_strategy, an_order
 
 
 @dataclass
@@ -51,6 +56,9 @@ class Journal:
     async def drain(self) -> Drained:
         self.drained += 1
         return self.outcome
+
+    async def retry_refused(self) -> int:
+        return 0
 
 
 def asking(outcome: Asked) -> Callable[[], Awaitable[Asked]]:
@@ -217,6 +225,26 @@ async def test_facts_that_could_not_be_taken_stand_against_trading(database: Dat
     journal.outcome = Drained()
     assert (await recover(database, journal=journal)).may_trade
     assert journal.drained == 3
+
+
+async def test_what_was_refused_is_tried_again_once_the_exchange_has_told_of_its_order(
+    database: Database, strategy: Strategy, tmp_path: Path
+) -> None:
+    found = an_order(strategy, client_order_id=None, exchange_order_id="X7", origin=OrderOrigin.EXTERNAL)
+    report = StatusReport(OrderKey(exchange_order_id="X7"), OrderStatus.CANCELED, NOON, {})
+    journal = await FactJournal.open(database.pool, tmp_path, max_bytes=10**6, patience_seconds=1)
+    try:
+        await journal.keep([Fact(report, None, "test", NOON).encode()])
+        assert not (await recover(database, journal=journal)).may_trade
+
+        async def reconcile() -> Asked:
+            await ExecutionHandler(database).adopt(found)
+            return Asked()
+
+        assert (await recover(database, journal=journal, reconcile=reconcile)).may_trade
+    finally:
+        await journal.close()
+    assert (await database.orders.one(found.id)).status is OrderStatus.CANCELED
 
 
 async def test_an_exchange_that_did_not_answer_stands_against_trading(database: Database) -> None:

@@ -56,6 +56,10 @@ class Journal(Protocol):
         """Store what is held, in order; what became of it."""
         ...
 
+    async def retry_refused(self) -> int:
+        """Put what was refused back among what is held; how many facts that were."""
+        ...
+
 
 class Reconciliation(Protocol):
     """What a comparison with the exchange found, and repaired."""
@@ -137,11 +141,14 @@ async def recover(
     drained = None
     if journal is not None:
         drained = await journal.drain()
-        invariants.append(Invariant("journal", _left_on_disk(drained)))
     reconciliation = None
     if reconcile is not None:
         reconciliation = await reconcile()
         invariants.append(Invariant("exchange", _unanswered(reconciliation)))
+    if journal is not None and drained is not None:
+        if drained.refused and await journal.retry_refused():  # its order may have been found at the exchange
+            drained = await journal.drain()
+        invariants.append(Invariant("journal", _left_on_disk(drained)))
     async with database.pool.transaction(read_only=True, snapshot=True) as uow:
         account = await uow.accounts.one(account_id)
         state = await restore(uow.session, account)
