@@ -266,12 +266,15 @@ async def test_a_rollover_that_is_halted_between_its_steps_goes_on_when_it_may(d
         state = await desk.engine.rollover("P", next_contract())
         async with desk.database.transaction() as uow:
             await uow.halts.halt(reason="enough", by="alice", strategy_id=desk.strategy.strategy_id)
-        with pytest.raises(TradingHalted):
-            await desk.engine.fill(filled(state.order, 105))
+        await desk.engine.fill(filled(state.order, 105))
+        assert isinstance(desk.engine.unfinished["P"], TradingHalted)
         assert (await desk.entry("P")).rollover_status is RolloverStatus.PENDING
+    async with desk.engine as engine:
+        assert isinstance(engine.unfinished["P"], TradingHalted)
         async with desk.database.transaction() as uow:
             await uow.halts.resume(strategy_id=desk.strategy.strategy_id)
-    async with an_engine(desk.database, desk.market) as engine:
+        await engine.settle_doubts()
+        assert engine.unfinished == {}
         assert (await desk.entry("P")).rollover_status is RolloverStatus.IN_PROGRESS
         assert list(engine.positions) == ["P+1"]
 
