@@ -282,6 +282,22 @@ async def test_a_rollover_that_is_halted_between_its_steps_goes_on_when_it_may(d
         assert list(engine.positions) == ["P+1"]
 
 
+async def test_a_fill_of_a_closed_entry_that_nobody_followed_opens_it_at_the_next_start(desk: Desk) -> None:
+    async with desk.engine:
+        outcome = await desk.engine.base_entry(
+            a_received_signal(), a_proposal(desk.strategy), terms(position_id="P")
+        )
+        await desk.engine.exit(a_received_signal("EXIT"), reason="X")
+        assert (await desk.entry("P")).status is EntryStatus.CLOSED
+    await desk.engine.fill(filled(outcome.order, 100, Decimal(1)))
+    assert (await desk.entry("P")).status is EntryStatus.CLOSED
+    async with desk.engine:
+        entry = await desk.entry("P")
+        assert (entry.status, entry.lots) == (EntryStatus.OPEN, 1)
+        assert list(desk.engine.positions) == ["P"]
+        assert desk.market.kinds()[-1] == "submit STOP"
+
+
 async def test_a_start_in_a_halt_protects_every_entry_though_a_rollover_waits(desk: Desk) -> None:
     async with desk.engine:
         await desk.base(position_id="P")
