@@ -95,7 +95,7 @@ class LiveTradingEngine(LedEngine):
                 actor=loosened_by,
             )
             self._memory.keep([position])
-            return position, await self._conduct.protect(position_id)
+            return position, await self._conduct.bring_up_to_date(position_id)
 
     async def rollover(self, position_id: str, contract: Contract) -> RolloverState:
         """Move an entry to another contract: leave the one, then enter the other with as many contracts.

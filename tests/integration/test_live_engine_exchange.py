@@ -1,12 +1,13 @@
 """A LiveTradingEngine at an exchange that is slow, silent, faster, or says no."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 
 from gal_friday.config import DatabaseSettings, JournalSettings, Settings
 from gal_friday.dal.execution import FillResult
@@ -36,6 +37,9 @@ from tests.live import (
     terms,
 )
 from tests.network import Gate
+from tests.waiting import until
+
+EXPIRE = text("UPDATE instance_metadata SET lease_expires_at = now() - interval '1 second'")
 
 
 @pytest.fixture
@@ -340,6 +344,157 @@ async def test_an_exchange_may_tell_of_a_fill_before_it_has_answered(desk: Desk)
     leaving = await desk.engine.exit(a_received_signal(), reason="X")
     assert leaving.position.status is EntryStatus.CLOSED
     assert desk.engine.positions == {}
+
+
+async def test_a_fill_that_is_faster_than_the_answer_and_names_only_the_exchange_s_id_is_protected(
+    desk: Desk,
+) -> None:
+    async def fill_first() -> None:
+        desk.market.once_asked = None
+        ((name, order),) = desk.market.orders.items()
+        fill = filled(order, 100, Decimal(1))
+        fill.client_order_id, fill.exchange_order_id = None, f"OX-{name}"
+        assert (await desk.engine.fill(fill)).result is FillResult.UNMATCHED
+
+    desk.market.once_asked = fill_first
+    outcome = await desk.engine.base_entry(
+        a_received_signal(), a_proposal(desk.strategy), terms(position_id="P")
+    )
+    assert (outcome.order.status, outcome.position.lots) == (OrderStatus.PARTIALLY_FILLED, 1)
+    stop = await the_stop(desk)
+    assert (stop.stop_price, stop.quantity) == (90, 1)
+
+
+async def test_a_stop_that_is_filled_while_it_is_placed_closes_its_entry(desk: Desk) -> None:
+    async def strike() -> None:
+        name, order = list(desk.market.orders.items())[-1]
+        if order.order_type is OrderType.STOP_LOSS:
+            desk.market.once_asked = None
+            fill = filled(order, 89)
+            fill.client_order_id, fill.exchange_order_id = None, f"OX-{name}"
+            await desk.engine.fill(fill)
+
+    desk.market.once_asked = strike
+    await desk.base(position_id="P")
+    entry = await desk.entry("P")
+    assert (entry.status, entry.exit_reason) == (EntryStatus.CLOSED, "STOP")
+
+
+async def test_the_second_half_of_a_rollover_that_was_in_doubt_and_is_filled_is_protected(
+    desk: Desk,
+) -> None:
+    await desk.base(position_id="P")
+    state = await desk.engine.rollover("P", next_contract())
+    desk.market.after["submit"] = TimeoutError()
+    with pytest.raises(OrderInDoubt):
+        await desk.engine.fill(filled(state.order, 105))
+    desk.market.after.clear()
+    entering = list(desk.market.orders.values())[-1]
+    fill = filled(entering, 106)
+    fill.client_order_id, fill.exchange_order_id = None, f"OX-{entering.client_order_id}"
+    assert (await desk.engine.fill(fill)).result is FillResult.UNMATCHED
+    again = await desk.engine.rollover("P", next_contract())
+    assert again.position.rollover_status is RolloverStatus.ROLLED
+    assert (await the_stop(desk)).stop_price == 92
+
+
+@pytest.fixture
+async def behind_a_gate(desk: Desk, database_url: URL, tmp_path: Path) -> AsyncIterator[tuple[Desk, Gate]]:
+    """A desk whose database can be away, with a journal; that of *desk* is closed meanwhile."""
+    await desk.engine.stop()
+    async with Gate(database_url) as gate:
+        settings = Settings(
+            database=DatabaseSettings(
+                url=gate.url.render_as_string(hide_password=False),
+                migrate_on_open=False,
+                retry_timeout_seconds=0.5,
+            ),
+            journal=JournalSettings(directory=tmp_path, patience_seconds=0.2),
+        )
+        async with open_database(settings) as db, an_engine(db, desk.market) as engine:
+            yield Desk(engine, desk.market, desk.database, desk.strategy), gate
+            gate.open()
+    await desk.engine.start()
+
+
+async def test_what_the_journal_took_is_followed_once_it_is_stored_though_nobody_calls(
+    behind_a_gate: tuple[Desk, Gate],
+) -> None:
+    desk, gate = behind_a_gate
+    outcome = await desk.engine.base_entry(
+        a_received_signal(), a_proposal(desk.strategy), terms(3, position_id="P")
+    )
+    gate.shut()
+    fill = filled(outcome.order, 100, Decimal(1))
+    assert (await desk.engine.fill(fill)).result is FillResult.JOURNALED
+    gate.open()
+
+    async def is_protected() -> bool:
+        return "submit STOP" in desk.market.kinds() and (await the_stop(desk)).quantity == 1
+
+    await until(is_protected, "the stop to be placed")
+    assert (await desk.entry("P")).lots == 1
+
+
+async def test_what_is_behind_stays_so_until_following_it_has_succeeded(
+    behind_a_gate: tuple[Desk, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, gate = behind_a_gate
+    outcome = await desk.engine.base_entry(
+        a_received_signal(), a_proposal(desk.strategy), terms(3, position_id="P")
+    )
+    catching_up = desk.engine._catching_up
+    catch_up, tries = catching_up._catch_up, 0
+
+    async def twice_in_vain() -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise DatabaseUnavailable("again")
+        await catch_up()
+
+    monkeypatch.setattr(catching_up, "_catch_up", twice_in_vain)
+    gate.shut()
+    await desk.engine.fill(filled(outcome.order, 100, Decimal(1)))
+    gate.open()
+
+    async def is_caught_up() -> bool:
+        return not catching_up.is_behind
+
+    await until(is_caught_up, "the entry to follow")
+    assert tries == 3
+    assert (await the_stop(desk)).quantity == 1
+
+
+async def test_a_stop_while_the_database_is_away_waits_for_what_is_under_way(
+    behind_a_gate: tuple[Desk, Gate],
+) -> None:
+    desk, gate = behind_a_gate
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        asked.set()
+        await may_answer.wait()
+
+    desk.market.once_asked = wait
+    entering = asyncio.create_task(
+        desk.engine.base_entry(a_received_signal(), a_proposal(desk.strategy), terms(position_id="P"))
+    )
+    await asked.wait()
+    gate.shut()
+    stopping = asyncio.create_task(desk.engine.stop())
+    await asyncio.wait({stopping}, timeout=2 * 0.5)
+    assert not stopping.done()
+    may_answer.set()
+    await asyncio.wait({entering})
+    with pytest.raises(DatabaseUnavailable):
+        await stopping
+    assert not desk.engine.is_trading
+    gate.open()
+    async with desk.database.transaction() as uow:  # it could not be given up
+        await uow.session.execute(EXPIRE)
+    await desk.engine.start()
+    assert (await desk.database.orders.one(next(iter(desk.market.orders.values())).id)).status == "NEW"
 
 
 async def test_an_entry_follows_what_the_journal_had_to_take(

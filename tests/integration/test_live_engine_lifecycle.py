@@ -21,12 +21,14 @@ from gal_friday.dal.models import (
 from gal_friday.database import Database
 from gal_friday.errors import (
     AccountMismatch,
+    InvalidValue,
     LeaseHeld,
     LeaseLost,
     NotFound,
     NotTrading,
     TradingHalted,
 )
+from gal_friday.services.reconciliation import Reconciler
 from gal_friday.state.leases import Lease
 from gal_friday.state.recovery import recover
 from tests.live import (
@@ -42,6 +44,7 @@ from tests.live import (
     terms,
 )
 from tests.replays import opened
+from tests.scripted_exchange import ScriptedExchange
 from tests.waiting import until
 
 EXPIRE = text("UPDATE instance_metadata SET lease_expires_at = now() - interval '1 second'")
@@ -266,14 +269,106 @@ async def test_a_rollover_that_is_halted_between_its_steps_goes_on_when_it_may(d
         state = await desk.engine.rollover("P", next_contract())
         async with desk.database.transaction() as uow:
             await uow.halts.halt(reason="enough", by="alice", strategy_id=desk.strategy.strategy_id)
-        with pytest.raises(TradingHalted):
-            await desk.engine.fill(filled(state.order, 105))
+        await desk.engine.fill(filled(state.order, 105))
+        assert isinstance(desk.engine.unfinished["P"], TradingHalted)
         assert (await desk.entry("P")).rollover_status is RolloverStatus.PENDING
+    async with desk.engine as engine:
+        assert isinstance(engine.unfinished["P"], TradingHalted)
         async with desk.database.transaction() as uow:
             await uow.halts.resume(strategy_id=desk.strategy.strategy_id)
-    async with an_engine(desk.database, desk.market) as engine:
+        await engine.settle_doubts()
+        assert engine.unfinished == {}
         assert (await desk.entry("P")).rollover_status is RolloverStatus.IN_PROGRESS
         assert list(engine.positions) == ["P+1"]
+
+
+async def test_a_fill_of_a_closed_entry_that_nobody_followed_opens_it_at_the_next_start(desk: Desk) -> None:
+    async with desk.engine:
+        outcome = await desk.engine.base_entry(
+            a_received_signal(), a_proposal(desk.strategy), terms(position_id="P")
+        )
+        await desk.engine.exit(a_received_signal("EXIT"), reason="X")
+        assert (await desk.entry("P")).status is EntryStatus.CLOSED
+    await desk.engine.fill(filled(outcome.order, 100, Decimal(1)))
+    assert (await desk.entry("P")).status is EntryStatus.CLOSED
+    async with desk.engine:
+        entry = await desk.entry("P")
+        assert (entry.status, entry.lots) == (EntryStatus.OPEN, 1)
+        assert list(desk.engine.positions) == ["P"]
+        assert desk.market.kinds()[-1] == "submit STOP"
+
+
+async def test_a_start_in_a_halt_protects_every_entry_though_a_rollover_waits(desk: Desk) -> None:
+    async with desk.engine:
+        await desk.base(position_id="P")
+        state = await desk.engine.rollover("P", next_contract())
+        other = await desk.engine.base_entry(
+            a_received_signal(instrument="SILVER"), a_proposal(desk.strategy), terms(position_id="S")
+        )
+    async with desk.database.transaction() as uow:
+        await uow.halts.halt(reason="enough", by="alice")
+    for order in (state.order, other.order):
+        await desk.engine.fill(filled(order, 105))
+    asked = len(desk.market.asked)
+    async with desk.engine:
+        assert list(desk.engine.unfinished) == ["P"]
+        assert desk.market.kinds()[asked:] == ["submit STOP"]
+        leaving = await desk.engine.exit(a_received_signal(instrument="SILVER"), reason="HALTED")
+        await desk.engine.fill(filled(leaving.order, 99))
+        assert (await desk.entry("S")).status is EntryStatus.CLOSED
+        with pytest.raises(TradingHalted):
+            await desk.engine.rollover("P", next_contract())
+        async with desk.database.transaction() as uow:
+            await uow.halts.resume()
+    async with desk.engine:
+        assert desk.engine.unfinished == {}
+        assert list(desk.engine.positions) == ["P+1"]
+
+
+async def test_what_one_entry_cannot_be_brought_up_to_date_for_keeps_no_other_waiting(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk.engine:
+        names = []
+        for number in range(3):
+            outcome = await desk.engine.base_entry(
+                a_received_signal(instrument=f"I{number}"), a_proposal(desk.strategy), terms()
+            )
+            names.append((outcome.position.position_id, outcome.order))
+    for _, order in names:
+        await desk.engine.fill(filled(order, 100))
+    broken = names[0][0]
+    bring_up_to_date = desk.engine._conduct.bring_up_to_date
+
+    async def not_this_one(name: str, *known: Any) -> Any:
+        if name == broken:
+            raise NotFound(table="anything", key=name)
+        return await bring_up_to_date(name, *known)
+
+    monkeypatch.setattr(desk.engine._conduct, "bring_up_to_date", not_this_one)
+    async with desk.engine:
+        assert list(desk.engine.unfinished) == [broken]
+        assert desk.engine.unfinished[broken].facts == {"table": "anything", "key": broken}
+        assert desk.market.kinds()[-2:] == ["submit STOP", "submit STOP"]
+        monkeypatch.undo()
+        await desk.engine.settle_doubts()
+        assert desk.engine.unfinished == {}
+        assert desk.market.kinds("submit").count("submit STOP") == 3
+
+
+async def test_a_recovery_asks_the_exchange_and_drains_the_journal_unless_it_is_one_s_own(
+    desk: Desk,
+) -> None:
+    reconciler = Reconciler(desk.database, ScriptedExchange(), exchange=desk.market.exchange)
+    async with an_engine(desk.database, desk.market, recover=None, reconcile=reconciler.reconcile) as engine:
+        certificate: Any = engine.certificate
+        found = {each["name"] for each in certificate.certificate.invariants}
+        assert found >= {"journal", "exchange", "positions"}
+    async with an_engine(desk.database, desk.market, recover=None) as engine:
+        certificate = engine.certificate
+        assert "journal" in {each["name"] for each in certificate.certificate.invariants}
+    with pytest.raises(InvalidValue, match="of one's own"):
+        an_engine(desk.database, desk.market, reconcile=reconciler.reconcile)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import logging
 from uuid import UUID
 
 from gal_friday.dal.models import Order, OrderStatus, ReportSource
-from gal_friday.errors import IllegalTransition, OrderInDoubt
+from gal_friday.errors import IllegalTransition, OrderInDoubt, PersistenceError, TradingHalted
 from gal_friday.services.live.exits import leaving_order
-from gal_friday.services.live.following import Following, follow
-from gal_friday.services.live.orders import ENTRY, REASON, STEP, Step, is_working, orders_of
-from gal_friday.services.live.rollover import UNDER_WAY, RolloverState, go_on
+from gal_friday.services.live.orders import REASON, STEP, Step, is_working, orders_of
+from gal_friday.services.live.rollover import RolloverState, go_on
 from gal_friday.services.live.sending import Sending, entry_of
-from gal_friday.services.live.stops import Amend, Cancel, Doubt, Due, Place, protection_due
+from gal_friday.services.live.standing import Standing, standing_by_order, standing_of
+from gal_friday.services.live.stops import Amend, Cancel, Doubt, Place
 from gal_friday.state.state_transaction import StateTransaction
 
 log = logging.getLogger(__name__)
@@ -35,37 +35,77 @@ class Conduct(Sending):
                 if is_working(working):
                     await self._cancel(working, "the entry is left")
             if order is None:
-                await self.follow(position_id)
+                await self.bring_up_to_date(position_id)
                 return None
             known = await self.orders_now(position_id)
             if known.stop_has_struck or not known.held:
                 return await self.withdraw(order, "the stop was faster")
             if order.quantity is None or known.held < order.quantity:
                 order, is_again = await self._made_smaller(position_id, order), False
-        sent = await self.send(order, is_again=is_again)
-        if sent.status is OrderStatus.REJECTED:
-            await self.protect(position_id)
+        return await self.send(order, is_again=is_again)
+
+    async def send(self, order: Order, *, is_again: bool = False) -> Order:
+        """Send an order that is stored, and bring its entry up to date. Raises OrderInDoubt."""
+        sent = await self.submit(order, is_again=is_again)
+        if sent.filled_quantity or not is_working(sent):
+            await self.bring_up_to_date(entry_of(sent))
         return sent
 
-    async def protect(self, position_id: str, due: Due | None = None) -> Order | None:
-        """Let the exchange protect what is held at the current stop; the stop order that was changed.
+    async def withdraw(self, order: Order, reason: str) -> Order:
+        """End an order that was never sent."""
 
-        *due* is what to begin with, where that is known.
+        async def end(t: StateTransaction) -> Order:
+            async with t.uow.recorded_as(reason=reason):
+                return await t.uow.orders.transition(order.id, OrderStatus.CANCELED)
+
+        withdrawn = await self.stored(end)
+        await self.bring_up_to_date(entry_of(order))
+        return withdrawn
+
+    async def heard(self, order_id: UUID) -> None:
+        """Let everything follow that depends on an order of which something was heard."""
+        standing = await self.stored(lambda t: standing_by_order(t, self.exchange, order_id))
+        if standing is not None:
+            await self.bring_up_to_date(standing.position.position_id, standing)
+
+    async def bring_up_to_date(self, position_id: str, standing: Standing | None = None) -> Order | None:
+        """Let an entry follow its fills, be protected, and its rollover go on; the stop order changed by it.
+
+        Whatever is heard of its orders, from whomever, ends here. *standing* is where it stands, if that was
+        just read. A rollover waits where the account is halted: that is told in `unfinished`.
         """
+        now, changed = await self._protect(position_id, standing)
+        for name in now.rolling:
+            try:
+                await self.go_on(name)
+            except TradingHalted as error:
+                self.left_unfinished(name, error)
+            else:
+                self.unfinished.pop(name, None)
+        return changed
+
+    def left_unfinished(self, what: str, error: PersistenceError) -> None:
+        """Remember that an entry or an order could not be brought up to date; it is tried again later."""
+        log.error("unfinished", extra={"what": what, "error": str(error), "facts": error.facts})
+        self.unfinished[what] = error
+
+    async def _protect(self, position_id: str, known: Standing | None) -> tuple[Standing, Order | None]:
+        """Let an entry follow, and the exchange protect what is held; where it stands, the stop changed."""
         changed = None
         for _ in range(_ROUNDS):
-            due = due or await self.stored(lambda t: protection_due(t, self.exchange, position_id))
-            match due:
+            standing = known or await self._standing(position_id)
+            self._memory.keep([standing.position], [standing.pyramid])
+            match standing.due:
                 case None:
-                    return changed
+                    return standing, changed
                 case Place(order):
-                    changed = await self.send(order)
+                    changed = await self.submit(order)
                     if changed.status is OrderStatus.REJECTED:
                         log.error("unprotected", extra={"entry": position_id, "why": changed.error_message})
-                        return changed
+                        return standing, changed
                 case Doubt(order):
                     if order.client_order_id not in self.in_doubt:
-                        return changed  # somebody here is sending it, and will look again
+                        return standing, changed  # somebody here is sending it, and will look again
                     changed = await self.settle(order)
                 case Cancel(order):
                     changed = await self._cancel(order, "nothing is held")
@@ -74,9 +114,12 @@ class Conduct(Sending):
                     wanted = (amendment.stop_price, amendment.quantity)
                     if is_working(changed) and (changed.stop_price, changed.quantity) != wanted:
                         changed = await self._cancel(changed, "to be placed anew: it could not be amended")
-            due = None
+            known = None
         log.error("the stop keeps changing", extra={"entry": position_id})
-        return changed
+        return await self._standing(position_id), changed
+
+    async def _standing(self, position_id: str) -> Standing:
+        return await self.stored(lambda t: standing_of(t, self.exchange, position_id))
 
     async def roll(self, state: RolloverState) -> RolloverState:
         """Go on with a rollover until it waits for the exchange, or is over."""
@@ -88,41 +131,16 @@ class Conduct(Sending):
             elif state.is_new:
                 await self.send(state.order)
             elif state.order.client_order_id in self.in_doubt:
-                await self.settle(state.order)
+                await self.heard((await self.settle(state.order)).id)
             else:
                 return state  # somebody here is sending it
             state = await self.stored(lambda t: go_on(t, self.exchange, position_id))
             self._remember(state)
-        if state.order is None:
-            await self.protect(position_id)
         return state
 
     async def go_on(self, position_id: str) -> RolloverState:
         """Go on with the rollover of an entry from where it stands."""
         return await self.roll(await self.stored(lambda t: go_on(t, self.exchange, position_id)))
-
-    async def heard(self, order_id: UUID) -> None:
-        """Let everything follow that depends on an order of which something was heard."""
-
-        async def let_follow(t: StateTransaction) -> tuple[Following | None, Due | None]:
-            order = await t.uow.orders.one(order_id)
-            name = order.extra.get(ENTRY)
-            if name is None:
-                return None, None
-            following = await follow(t, self.exchange, name)
-            return following, await protection_due(t, self.exchange, name)
-
-        following, due = await self.stored(let_follow)
-        if following is None:
-            return
-        position = following.position
-        self._memory.keep([position], [following.pyramid])
-        if position.rollover_status in UNDER_WAY:
-            await self.go_on(position.position_id)
-        if position.rolled_from_position_id is not None:
-            await self.go_on(position.rolled_from_position_id)
-        if due is not None:
-            await self.protect(position.position_id, due)
 
     async def settle(self, order: Order) -> Order:
         """Ask the exchange for an order in doubt, and store what it says of it.

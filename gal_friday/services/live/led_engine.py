@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from types import TracebackType
+from functools import partial
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, Unpack
 from uuid import UUID
 
-from gal_friday.dal.execution import FillOutcome, FillResult
+from gal_friday.dal.execution import FillOutcome
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     AccountMode,
@@ -21,8 +22,9 @@ from gal_friday.dal.models import (
 )
 from gal_friday.dal.repositories.order_reports import ReportOutcome
 from gal_friday.database import Database
-from gal_friday.errors import LeaseLost
+from gal_friday.errors import InvalidValue, LeaseLost, OrderInDoubt, PersistenceError
 from gal_friday.services.execution_handler import ExecutionHandler
+from gal_friday.services.live.catching_up import CatchingUp
 from gal_friday.services.live.figures import update_figures
 from gal_friday.services.live.gateway import TradingGateway
 from gal_friday.services.live.lifecycle import Certificate, Leadership, Recover, check_account
@@ -34,6 +36,7 @@ from gal_friday.services.portfolio_manager import PortfolioManager
 from gal_friday.services.risk_manager import RiskManager
 from gal_friday.state import DatabaseStateManager
 from gal_friday.state.leases import Lease
+from gal_friday.state.recovery import Reconciliation
 from gal_friday.state.recovery import recover as recover_account
 from gal_friday.state.state_transaction import StateTransaction
 
@@ -49,7 +52,8 @@ class LedEngine:
         gateway: TradingGateway,
         *,
         mode: AccountMode,
-        recover: Recover = recover_account,
+        reconcile: Callable[[], Awaitable[Reconciliation]] | None = None,
+        recover: Recover | None = None,
         account_id: str = DEFAULT_ACCOUNT_ID,
         risk: RiskManager | None = None,
         state: DatabaseStateManager | None = None,
@@ -58,10 +62,13 @@ class LedEngine:
         actor: str = "live-engine",
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """*recover* restores the account: `functools.partial(recover, journal=…, reconcile=…)` does more.
+        """*reconcile* asks the exchange whenever the engine recovers: `Reconciler(…).reconcile` does.
 
-        *metadata* is kept with the instance.
+        *recover* takes the place of the whole recovery, which is `gal_friday.state.recovery.recover` with the
+        journal of *database* and with *reconcile*. *metadata* is kept with the instance.
         """
+        if recover is not None and reconcile is not None:
+            raise InvalidValue("a recovery of one's own asks the exchange itself", value=reconcile)
         self.account_id = account_id
         self.mode = mode
         self.risk = risk or RiskManager()
@@ -72,13 +79,12 @@ class LedEngine:
         self.portfolio = PortfolioManager(account_id)
         self._database = database
         self._gateway = gateway
-        self._recover = recover
+        self._recover = recover or partial(recover_account, journal=database.journal, reconcile=reconcile)
         self._memory = Memory()
         self._leadership = Leadership(
             database, account_id=account_id, lease_seconds=lease_seconds, metadata=metadata
         )
         self._heard_meanwhile: set[UUID] = set()
-        self._is_behind = False
         self._conduct = Operations(
             self.state,
             self.orders,
@@ -86,6 +92,7 @@ class LedEngine:
             self._memory,
             answer_timeout_seconds=answer_timeout_seconds,
         )
+        self._catching_up = CatchingUp(database.journal, self._leadership, self._conduct.catch_up)
 
     @property
     def positions(self) -> Mapping[str, PortfolioPosition]:
@@ -96,6 +103,15 @@ class LedEngine:
     def pyramids(self) -> Mapping[str, PyramidingState]:
         """How far the pyramid in each instrument has been built, as it was stored last."""
         return self._memory.pyramids
+
+    @property
+    def unfinished(self) -> Mapping[str, PersistenceError]:
+        """Why an entry (by name) or an order in doubt (by client_order_id) is not up to date.
+
+        A rollover that waits for the end of a halt is told here. `settle_doubts` tries all of them again, as
+        the next start does. Orders the exchange did not answer for are what `settle_doubts` gives.
+        """
+        return MappingProxyType(self._conduct.unfinished)
 
     @property
     def certificate(self) -> Certificate | None:
@@ -164,10 +180,12 @@ class LedEngine:
         """Intend nothing new, wait for what is under way, store the last figures, give up the lease.
 
         Gives whether everything under way ended within *timeout_seconds*; what did not is an order in doubt,
-        which the next start settles.
+        which the next start settles. Raises DatabaseUnavailable where the figures could not be stored; what
+        was under way has ended before, and the lease is given up.
         """
         try:
             is_drained = await self._leadership.drain(timeout_seconds=timeout_seconds)
+            await self._catching_up.end()
             if not self._leadership.lease.lost.is_set():
                 await self._conduct.stored(self._store_figures)
         finally:
@@ -180,15 +198,19 @@ class LedEngine:
         To be called now and then, and after OrderInDoubt.
         """
         async with self._leadership.intending(adds_risk=False):
-            return await self._conduct.settle_doubts()
+            try:
+                return await self._conduct.settle_doubts()
+            finally:
+                self._catching_up.notice()
 
     async def fill(self, fill: Fill) -> FillOutcome:
         """Take a fill, and let entry, stop and rollover follow; see `ExecutionHandler.fill`.
 
-        Raises OrderInDoubt where the exchange did not answer about what follows: the fill is stored.
+        Raises OrderInDoubt where the exchange did not answer about what follows: the fill is stored. What a
+        halt does not allow to follow waits, see `unfinished`.
         """
         outcome = await self.orders.fill(fill)
-        self._is_behind |= outcome.result is FillResult.JOURNALED
+        self._catching_up.notice()
         if outcome.order_id is not None:
             await self._follow(outcome.order_id)
         return outcome
@@ -203,7 +225,7 @@ class LedEngine:
     ) -> ReportOutcome:
         """Take what the exchange says of an order, and let everything follow, as `fill` does."""
         outcome = await self.orders.status_report(order, status, at=at, **told)
-        self._is_behind |= outcome.is_journaled
+        self._catching_up.notice()
         if outcome.stored is not None:
             await self._follow(outcome.stored.id)
         return outcome
@@ -217,24 +239,27 @@ class LedEngine:
             return
         try:
             with self._leadership.busy():
-                await self._catch_up()
                 await self._conduct.heard(order_id)
         except LeaseLost as error:
             log.warning("left to the next to lead", extra={"order": order_id, "error": str(error)})
-
-    async def _catch_up(self) -> None:
-        """Let the entries follow of whose fills the journal had to tell."""
-        if self._is_behind and not self._database.journal.pending():
-            self._is_behind = False
-            await self._conduct.catch_up()
+        except OrderInDoubt:
+            raise
+        except PersistenceError:
+            self._catching_up.fall_behind()
+            raise
+        finally:
+            self._catching_up.notice()
 
     @asynccontextmanager
     async def _intending(self, *, adds_risk: bool = True) -> AsyncIterator[Lease]:
         """A block that intends something, by all that is known: no fact waits for the database."""
         async with self._leadership.intending(adds_risk=adds_risk) as lease:
             await self._database.journal.caught_up()
-            await self._catch_up()
-            yield lease
+            await self._catching_up.now()
+            try:
+                yield lease
+            finally:
+                self._catching_up.notice()
 
     async def _store_figures(self, t: StateTransaction) -> None:
         await self.portfolio.update_peaks(t.uow)

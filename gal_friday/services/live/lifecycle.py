@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from gal_friday.dal.models import AccountMode, InstanceStatus
 from gal_friday.database import Database
-from gal_friday.errors import AccountMismatch, NotTrading
+from gal_friday.errors import AccountMismatch, NotTrading, PersistenceError
 from gal_friday.services.live.gateway import TradingGateway
 from gal_friday.state.leases import Lease, hold_lease
 
@@ -133,15 +133,29 @@ class Leadership:
     async def drain(self, *, timeout_seconds: float) -> bool:
         """Let nothing new be intended, and wait for what is; whether all of it ended in time."""
         self._is_draining = True
-        if not self.lease.lost.is_set():
-            await self._database.instances.heartbeat(self.lease.instance_id, status=InstanceStatus.DRAINING)
+        telling = asyncio.create_task(self._tell_of_draining(self.lease))
+        idle = asyncio.create_task(self._idle.wait())
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._idle.wait()
-        except TimeoutError:
+            await asyncio.wait({telling, idle}, timeout=timeout_seconds)
+        finally:
+            is_drained = idle.done()
+            for task in (telling, idle):
+                task.cancel()
+            await asyncio.gather(telling, idle, return_exceptions=True)
+        if not telling.cancelled():
+            telling.result()
+        if not is_drained:
             log.warning("stopped amid something", extra={"account": self._account_id, "left": self._busy})
-            return False
-        return True
+        return is_drained
+
+    async def _tell_of_draining(self, lease: Lease) -> None:
+        """Let others see it, where the database takes it: nothing depends on it."""
+        if lease.lost.is_set():
+            return
+        try:
+            await self._database.instances.heartbeat(lease.instance_id, status=InstanceStatus.DRAINING)
+        except PersistenceError as error:
+            log.warning("draining, which is not stored", extra={"error": str(error)})
 
     async def give_up(self) -> None:
         """Give the lease up."""

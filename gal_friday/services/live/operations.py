@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 
 from gal_friday.dal.models import Order
-from gal_friday.errors import OrderInDoubt
+from gal_friday.errors import DatabaseUnavailable, LeaseLost, OrderInDoubt, PersistenceError
 from gal_friday.services.live.conduct import Conduct
 from gal_friday.services.live.sending import entry_of
 from gal_friday.services.live.terms import Intended
@@ -49,7 +49,7 @@ class Operations(Conduct):
         Then let every entry follow that is behind its fills, amid a rollover or not protected as it is to be.
         """
         for order in sorted(self.in_doubt.values(), key=lambda order: order.parent_order_id is None):
-            await self._unless_in_doubt(order.id, self._settle_and_follow(order))
+            await self._attempt(str(order.client_order_id), self._settle_and_follow(order))
         await self.catch_up()
         return list(self.in_doubt.values())
 
@@ -57,19 +57,15 @@ class Operations(Conduct):
         """Finish what a process before left undone; what the exchange does not answer for stays in doubt."""
         left = await self._unfinished()
         self.in_doubt = {str(order.client_order_id): order for order in left.pending}
-        for name in left.behind:
-            await self.follow(name)
+        self.unfinished.clear()
         await self.settle_doubts()
 
     async def catch_up(self) -> None:
-        """Let entries follow that are behind, rollovers go on, and what is held be protected."""
+        """Bring every entry up to date that is not, those amid a rollover last: protecting comes first."""
         left = await self._unfinished()
-        for name in left.behind:
-            await self.follow(name)
-        for name in left.rolling:
-            await self._unless_in_doubt(name, self.go_on(name))
-        for name in dict.fromkeys((*left.behind, *left.unprotected)):
-            await self._unless_in_doubt(name, self.protect(name))
+        names = dict.fromkeys((*left.unprotected, *left.behind, *left.rolling))
+        for name in sorted(names, key=lambda name: name in left.rolling):
+            await self._attempt(name, self.bring_up_to_date(name))
 
     async def _unfinished(self) -> Unfinished:
         return await self.stored(lambda t: unfinished(t, self.exchange, self._memory.positions.values()))
@@ -77,8 +73,19 @@ class Operations(Conduct):
     async def _settle_and_follow(self, order: Order) -> None:
         await self.heard((await self.settle(order)).id)
 
-    async def _unless_in_doubt(self, what: object, step: Awaitable[object]) -> None:
+    async def _attempt(self, what: str, step: Awaitable[object]) -> None:
+        """Do one of many, of which each is tried whatever became of the others.
+
+        What ends all of them is raised: LeaseLost and DatabaseUnavailable, so CommitUnknown too.
+        """
+        before = self.unfinished.pop(what, None)
         try:
             await step
         except OrderInDoubt as error:
             log.warning("left in doubt", extra={"what": what, "error": str(error)})
+        except (LeaseLost, DatabaseUnavailable):
+            if before is not None:
+                self.unfinished[what] = before
+            raise
+        except PersistenceError as error:
+            self.left_unfinished(what, error)

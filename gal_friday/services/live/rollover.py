@@ -57,12 +57,12 @@ async def begin_rollover(
 ) -> RolloverState:
     """Store that the entry is to be moved, with the order that leaves its contract.
 
-    A rollover under way is given as it stands. Raises NotFound, IllegalTransition where nothing is held or an
+    A rollover under way goes on. Raises NotFound, IllegalTransition where nothing is held or an
     exit is working, and TradingHalted: what it enters again would be refused.
     """
     position = await entry_named(t, position_id)
     if position.rollover_status in UNDER_WAY:
-        return await _standing(t, exchange, position)
+        return await go_on(t, exchange, position_id)
     await t.uow.session.execute(select(func.require_no_halt(t.account_id, position.strategy_id)))
     orders = await orders_of(t.uow, t.account_id, exchange, position_id)
     number = len(orders.of(Step.ROLL))

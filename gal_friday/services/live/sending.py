@@ -4,13 +4,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from gal_friday.dal.models import Order, OrderStatus, PortfolioPosition
-from gal_friday.errors import CommitUnknown
+from gal_friday.dal.models import Order
+from gal_friday.errors import CommitUnknown, PersistenceError
 from gal_friday.services.execution_handler import ExecutionHandler
-from gal_friday.services.live.following import follow
 from gal_friday.services.live.gateway import TradingGateway
 from gal_friday.services.live.memory import Memory
-from gal_friday.services.live.orders import ENTRY, EntryOrders, is_working, orders_of
+from gal_friday.services.live.orders import ENTRY, EntryOrders, orders_of
 from gal_friday.state import DatabaseStateManager
 from gal_friday.state.state_transaction import StateTransaction
 
@@ -41,6 +40,8 @@ class Sending:
         self.exchange = gateway.exchange
         #: By client_order_id.
         self.in_doubt: dict[str, Order] = {}
+        #: Why an entry (by name) or an order in doubt (by client_order_id) is not up to date.
+        self.unfinished: dict[str, PersistenceError] = {}
 
     async def stored(
         self, work: Callable[[StateTransaction], Awaitable[T]], *, actor: str | None = None
@@ -54,30 +55,10 @@ class Sending:
             self._memory.is_stale = True
             raise
 
-    async def follow(self, position_id: str) -> PortfolioPosition:
-        """Let an entry be what its fills say."""
-        following = await self.stored(lambda t: follow(t, self.exchange, position_id))
-        self._memory.keep([following.position], [following.pyramid])
-        return following.position
-
-    async def send(self, order: Order, *, is_again: bool = False) -> Order:
-        """Send an order that is stored; its entry follows where that ended it. Raises OrderInDoubt."""
+    async def submit(self, order: Order, *, is_again: bool = False) -> Order:
+        """Ask the exchange for an order that is stored. Raises OrderInDoubt."""
         with self.in_doubt_unless_it_ends(order):
-            sent = await (self._orders.resend(order.id) if is_again else self._orders.send(order))
-        if not is_working(sent):
-            await self.follow(entry_of(sent))
-        return sent
-
-    async def withdraw(self, order: Order, reason: str) -> Order:
-        """End an order that was never sent."""
-
-        async def end(t: StateTransaction) -> Order:
-            async with t.uow.recorded_as(reason=reason):
-                return await t.uow.orders.transition(order.id, OrderStatus.CANCELED)
-
-        withdrawn = await self.stored(end)
-        await self.follow(entry_of(order))
-        return withdrawn
+            return await (self._orders.resend(order.id) if is_again else self._orders.send(order))
 
     async def orders_now(self, position_id: str) -> EntryOrders:
         """The orders of an entry as they are stored."""
