@@ -494,7 +494,12 @@ async def test_a_stop_while_the_database_is_away_waits_for_what_is_under_way(
     async with desk.database.transaction() as uow:  # it could not be given up
         await uow.session.execute(EXPIRE)
     await desk.engine.start()
-    assert (await desk.database.orders.one(next(iter(desk.market.orders.values())).id)).status == "NEW"
+    (order,) = desk.market.orders.values()
+
+    async def is_known() -> bool:
+        return bool((await desk.database.orders.one(order.id)).status is OrderStatus.NEW)
+
+    await until(is_known, "what the exchange answered to be stored")
 
 
 async def test_an_entry_follows_what_the_journal_had_to_take(
