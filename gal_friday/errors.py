@@ -95,7 +95,7 @@ class BooksDiffer(PersistenceError):
 class TradingHalted(PersistenceError):
     """The account or the strategy is halted: nothing that adds risk may be intended."""
 
-    hint = "gal-friday resume --reason …, once the cause is gone"
+    hint = "gal-friday halts tells what is halted; gal-friday resume --reason …, once the cause is gone"
 
 
 class RecoveryRefused(PersistenceError):
@@ -107,7 +107,7 @@ class RecoveryRefused(PersistenceError):
 class StopLoosened(PersistenceError):
     """A stop moves one way: towards the price, never away from it."""
 
-    hint = "say may_loosen=True where it is meant"
+    hint = "name who means it: loosened_by=…"
 
 
 class AccountMismatch(PersistenceError):
@@ -200,9 +200,13 @@ class StatementTimeout(PersistenceError):
 class DiskFull(PersistenceError):
     """The server has no disk space left; nothing of this transaction was stored."""
 
+    hint = "make room on the server's disk; facts wait meanwhile, gal-friday journal status"
+
 
 class PermissionDenied(PersistenceError):
     """The login role may not do this."""
+
+    hint = "gal-friday db roles check names every privilege too much or too little"
 
 
 class DatabaseError(PersistenceError):
@@ -221,6 +225,8 @@ class ReadOnly(DatabaseError):
 class LogInUse(PersistenceError):
     """Another process owns this log."""
 
+    hint = "gal-friday journal status names the process"
+
 
 class LogFull(PersistenceError):
     """The log on disk may not grow any further; nothing was added to it."""
@@ -230,6 +236,8 @@ class LogFull(PersistenceError):
 
 class LogUnwritable(PersistenceError):
     """The log on disk could not be written, or read; what was to be added is not claimed to be in it."""
+
+    hint = "make room or choose another place: GAL_FRIDAY_JOURNAL__DIRECTORY"
 
 
 class LogCorrupted(PersistenceError):
