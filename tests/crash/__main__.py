@@ -70,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=len(Kind), help="how often to strike")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="what the dice start from")
     options = parser.parse_args(arguments)
-    logging.getLogger("gal_friday").setLevel(logging.ERROR)  # its retries are what is wanted here
     console, done = Console(), list[Round]()
     console.print(f"seed {options.seed}, {options.rounds} rounds", highlight=False)
     started = time.monotonic()
@@ -99,4 +98,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("gal_friday").setLevel(logging.ERROR)  # its retries are what is wanted here
     sys.exit(main())
