@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Column, delete, inspect
+from sqlalchemy import Column, inspect
 
-from gal_friday.dal.models import AccountLease, Base, new_id
+from gal_friday.dal.models import Base, new_id
 from gal_friday.dal.models.types import (
     CalendarDate,
     ClosedSet,
@@ -41,8 +41,6 @@ DEMANDS: Mapping[str, Mapping[str, Any]] = {
 
 async def a_row_of(model: type[Base], uow: UnitOfWork, **overrides: Any) -> Base:
     """An entity of *model*, not yet stored, whose references are stored already."""
-    if model is AccountLease:  # every account has had one since it was opened
-        await uow.session.execute(delete(AccountLease))
     values: dict[str, Any] = {}
     demands = {**DEMANDS.get(model.__tablename__, {}), **overrides}
     for attribute in inspect(model).column_attrs:

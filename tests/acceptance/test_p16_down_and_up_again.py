@@ -17,6 +17,7 @@ from gal_friday.dal.migrations.revisions import default_script_location
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     Account,
+    AccountLease,
     AuditEntry,
     AuditSeal,
     Base,
@@ -209,7 +210,7 @@ async def fill_every_table(scratch: Scratch) -> None:
     async with DatabaseConnectionPool(settings, url=scratch.url) as pool, pool.transaction() as uow:
         await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
         for mapper in Base.registry.mappers:
-            if mapper.class_ not in {Account, SchemaRevision}:  # these have theirs
+            if mapper.class_ not in {Account, AccountLease, SchemaRevision}:  # these have theirs
                 uow.session.add(await a_row_of(mapper.class_, uow, **DEMANDS.get(mapper.class_, {})))
                 await uow.flush()
 
