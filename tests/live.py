@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from sqlalchemy import text
+
 from gal_friday.dal.models import (
     AccountMode,
     EntryType,
@@ -28,6 +30,8 @@ from tests.factories import EXCHANGE, MINUTE, NOON, a_strategy, an_instrument
 from tests.state import values_of
 
 INSTRUMENT = "GOLD_MINI"
+#: The time of every lease is over.
+EXPIRE = text("UPDATE instance_metadata SET lease_expires_at = now() - interval '1 second'")
 PAIR = "GOLD_DEC/USD"
 NEXT_PAIR = "GOLD_JAN/USD"
 MULTIPLIER = Decimal(10)

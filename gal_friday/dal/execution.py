@@ -13,8 +13,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Dialect, RowMapping, inspect, text
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy import RowMapping, inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeDecorator
 
@@ -29,7 +28,7 @@ from gal_friday.dal.models import (
     Trade,
     new_id,
 )
-from gal_friday.dal.models.types import Json, dumps
+from gal_friday.dal.models.types import DIALECT, Json, dumps
 from gal_friday.errors import InvalidValue
 
 APPLY_FILLS = text("SELECT * FROM apply_fills(CAST(CAST(:reports AS text) AS jsonb), :actor, :application)")
@@ -123,18 +122,17 @@ class Execution:
 
 def reports_of(fills: Sequence[Fill]) -> str:
     """*fills* as the server function takes them. Raises InvalidValue."""
-    dialect = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     alike: Counter[tuple[object, ...]] = Counter()
     reports = []
     for fill in fills:
-        report = _report_of(fill, dialect)
+        report = _report_of(fill)
         if "fill_id" not in report and "cumulative_quantity" not in report:
             likeness = tuple(report.get(name) for name in _LIKENESS)
             alike[likeness] += 1
             report["ordinal"] = alike[likeness]
         report["id"] = new_id()  # one report may be given for several fills
         reports.append(report)
-    return dumps(Json("array").process_bind_param(reports, dialect))
+    return dumps(Json("array").process_bind_param(reports, DIALECT))
 
 
 _LIKENESS = (
@@ -143,7 +141,7 @@ _LIKENESS = (
 )
 
 
-def _report_of(fill: Fill, dialect: Dialect) -> dict[str, Any]:
+def _report_of(fill: Fill) -> dict[str, Any]:
     report: dict[str, Any] = {"account_id": DEFAULT_ACCOUNT_ID}
     for attribute in inspect(Fill).column_attrs:
         value = fill.__dict__.get(attribute.key)
@@ -151,7 +149,7 @@ def _report_of(fill: Fill, dialect: Dialect) -> dict[str, Any]:
             column = attribute.columns[0]
             assert isinstance(column.type, TypeDecorator)
             try:
-                report[column.name] = column.type.process_bind_param(value, dialect)
+                report[column.name] = column.type.process_bind_param(value, DIALECT)
             except InvalidValue as error:
                 place = {"table": Fill.__tablename__, "column": column.name}
                 raise InvalidValue(error.explanation, **{**error.facts, **place}) from None

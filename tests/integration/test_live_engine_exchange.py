@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, text
+from sqlalchemy import URL
 
 from gal_friday.config import DatabaseSettings, JournalSettings, Settings
 from gal_friday.dal.execution import FillResult
@@ -25,6 +25,7 @@ from gal_friday.database import Database, open_database
 from gal_friday.errors import DatabaseUnavailable, IllegalTransition, InvalidValue, OrderInDoubt
 from tests.factories import an_instrument
 from tests.live import (
+    EXPIRE,
     PAIR,
     Desk,
     Market,
@@ -38,8 +39,6 @@ from tests.live import (
 )
 from tests.network import Gate
 from tests.waiting import until
-
-EXPIRE = text("UPDATE instance_metadata SET lease_expires_at = now() - interval '1 second'")
 
 
 @pytest.fixture

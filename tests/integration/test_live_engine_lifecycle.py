@@ -32,6 +32,7 @@ from gal_friday.services.reconciliation import Reconciler
 from gal_friday.state.leases import Lease
 from gal_friday.state.recovery import recover
 from tests.live import (
+    EXPIRE,
     Desk,
     Market,
     Recovered,
@@ -46,8 +47,6 @@ from tests.live import (
 from tests.replays import opened
 from tests.scripted_exchange import ScriptedExchange
 from tests.waiting import until
-
-EXPIRE = text("UPDATE instance_metadata SET lease_expires_at = now() - interval '1 second'")
 
 
 @pytest.fixture

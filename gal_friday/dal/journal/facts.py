@@ -9,11 +9,19 @@ from typing import Any, Self, TypedDict
 from uuid import UUID
 
 from sqlalchemy import inspect
-from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import TypeDecorator
 
 from gal_friday.dal.models import Order, OrderStatus, ReportSource, new_id
-from gal_friday.dal.models.types import ClosedSet, ExactNumeric, Identifier, Json, Money, UtcDateTime, dumps
+from gal_friday.dal.models.types import (
+    DIALECT,
+    ClosedSet,
+    ExactNumeric,
+    Identifier,
+    Json,
+    Money,
+    UtcDateTime,
+    dumps,
+)
 from gal_friday.dal.order_names import OrderKey, OrderName, id_of
 from gal_friday.dal.repositories.order_reports import ReportOutcome
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -70,7 +78,7 @@ class StatusReport:
 
     def to_json(self) -> dict[str, Any]:
         """Raises InvalidValue for what no column can hold."""
-        status = ClosedSet(OrderStatus).process_bind_param(self.status, _DIALECT)
+        status = ClosedSet(OrderStatus).process_bind_param(self.status, DIALECT)
         return {
             "order": _name_to_json(self.order),
             "status": status,
@@ -112,7 +120,7 @@ class AmendmentReport:
 
     def to_json(self) -> dict[str, Any]:
         """Raises InvalidValue for what no column can hold."""
-        amended = {name: Money().process_bind_param(value, _DIALECT) for name, value in self.amended.items()}
+        amended = {name: Money().process_bind_param(value, DIALECT) for name, value in self.amended.items()}
         return {
             "order": _name_to_json(self.order),
             "at": _time(self.at),
@@ -152,7 +160,7 @@ class FoundOrder:
         columns = Order.__table__.columns
         given = {name: value for name, value in given_values(self.order).items() if value is not None}
         kept = {
-            name: _type_of(columns[name]).process_bind_param(value, _DIALECT) for name, value in given.items()
+            name: _type_of(columns[name]).process_bind_param(value, DIALECT) for name, value in given.items()
         }
         return {"order": kept, "at": _time(self.at), "source": ReportSource(self.source), "raw": self.raw}
 
@@ -214,7 +222,7 @@ class Fact:
             "application": self.application,
             "data": self.content.to_json(),
         }
-        return dumps(Json().process_bind_param(document, _DIALECT)).encode()
+        return dumps(Json().process_bind_param(document, DIALECT)).encode()
 
     @classmethod
     def decode(cls, line: bytes) -> Self:
@@ -246,9 +254,6 @@ def fills_as_facts(reports: str, *, actor: str | None, application: str | None) 
     ]
 
 
-_DIALECT = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-
-
 def _type_of(column: Any) -> TypeDecorator[Any]:
     assert isinstance(column.type, TypeDecorator)
     return column.type
@@ -263,7 +268,7 @@ def _again(column: Any, value: Any) -> Any:
 
 
 def _time(at: datetime) -> datetime | None:
-    return UtcDateTime().process_bind_param(at, _DIALECT)
+    return UtcDateTime().process_bind_param(at, DIALECT)
 
 
 def _told(told: Told) -> dict[str, Any]:

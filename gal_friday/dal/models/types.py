@@ -15,9 +15,13 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Date, DateTime, Dialect, Integer, Numeric, String, Text, types
 from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from gal_friday.errors import InvalidValue
+
+#: For putting values through these types without a statement.
+DIALECT = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 JsonKind = Literal["object", "array", "any"]
 
