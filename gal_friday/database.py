@@ -17,12 +17,14 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from gal_friday.config import DatabaseSettings, Settings
+from gal_friday.dal.base import NeedsTransaction
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.engine import make_engine
 from gal_friday.dal.journal.fact_journal import FactJournal
 from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID, ReportSource
+from gal_friday.dal.own_statements import OnItsOwn
 from gal_friday.dal.pooled_execution import PooledExecution
 from gal_friday.dal.repositories import Repositories
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
@@ -51,9 +53,12 @@ class Database(Repositories):
         self.execution = PooledExecution(pool, self.journal)
 
     def __getattr__(self, name: str) -> Any:
+        # Reached once per name.
         if name not in repository_classes():
             raise AttributeError(f"{type(self).__name__!r} has no repository {name!r}")
-        return _OwnTransaction(self.pool, name)
+        repository = _OwnTransaction(self.pool, name)
+        setattr(self, name, repository)
+        return repository
 
     def transaction(
         self,
@@ -87,15 +92,33 @@ class Database(Repositories):
 
 
 class _OwnTransaction:
-    """A repository whose every call is a transaction of its own."""
+    """A repository whose every call is a transaction of its own, most of them of one statement."""
 
     def __init__(self, pool: DatabaseConnectionPool, name: str) -> None:
         self._pool = pool
         self._name = name
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        function = getattr(repository_classes()[self._name], method)
-        return partial(self._stream if inspect.isasyncgenfunction(function) else self._call, method)
+        # Reached once per method.
+        repository = repository_classes()[self._name]
+        function = getattr(repository, method)
+        call: Callable[..., Any]
+        if inspect.isasyncgenfunction(function):
+            call = partial(self._stream, method)
+        elif getattr(function, "is_one_statement", False) and self._pool.runs_single_statements:
+            bound = getattr(repository.outside(OnItsOwn(self._pool)), method)
+            call = partial(self._send, bound, method)
+        else:
+            call = partial(self._call, method)
+        setattr(self, method, call)
+        return call
+
+    async def _send(self, bound: Callable[..., Any], method: str, *args: Any, **options: Any) -> Any:
+        """One statement on its own; as a transaction where it turns out to need one."""
+        try:
+            return await bound(*args, **options)
+        except NeedsTransaction:
+            return await self._call(method, *args, **options)
 
     async def _call(self, method: str, *args: Any, **options: Any) -> Any:
         async with self._pool.transaction() as uow:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 from sqlalchemy import ColumnElement, ScalarResult, Select, Table, Update, exists, func, inspect, select
 from sqlalchemy.dialects.postgresql import Insert, insert
@@ -20,11 +20,28 @@ from gal_friday.dal.criteria import (
     ordering,
 )
 from gal_friday.dal.error_translation import translate_orm_errors
+from gal_friday.dal.hot_path.place import InSession, Place
+from gal_friday.dal.hot_path.rows import rows_of
 from gal_friday.dal.models import Base
 from gal_friday.dal.upserts import given_values, statements_of, upsert, was_inserted
 from gal_friday.errors import Ambiguous, InvalidFilter, InvalidValue, NotFound
 
 M = TypeVar("M", bound=Base)
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class NeedsTransaction(Exception):
+    """What was asked for takes a session."""
+
+
+def one_statement(method: Method) -> Method:
+    """Say of a repository's *method* that it sends one statement: on its own it needs no transaction.
+
+    Where it does need one after all it raises NeedsTransaction before it has stored anything.
+    """
+    vars(method)["is_one_statement"] = True
+    return method
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +73,31 @@ class BaseRepository(Generic[M]):
     model: type[M]
 
     def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+        self._own_session: AsyncSession | None = session
+        self._place: Place = InSession(session)
 
+    @classmethod
+    def outside(cls, place: Place) -> Self:
+        """A repository without a session: what takes one raises NeedsTransaction before anything is sent."""
+        repository = cls.__new__(cls)
+        repository._own_session, repository._place = None, place
+        return repository
+
+    @property
+    def _session(self) -> AsyncSession:
+        if self._own_session is None:
+            raise NeedsTransaction
+        return self._own_session
+
+    @one_statement
     async def add(self, entity: M) -> M:
         """Store a new row; columns the server fills are read back.
 
         Raises AlreadyExists, InvalidReference or ConstraintViolated with the constraint and the value.
         """
-        self._session.add(entity)
-        await self._flush()
+        if not await self._place.add(rows_of(self.model), entity):
+            self._session.add(entity)
+            await self._flush()
         return entity
 
     async def add_many(self, entities: Iterable[M]) -> Sequence[M]:
@@ -74,10 +107,16 @@ class BaseRepository(Generic[M]):
         await self._flush()
         return stored
 
+    @one_statement
     async def get(self, key: Any) -> M | None:
         """The row with this primary key (a tuple where it has several columns), or None."""
-        return await self._session.get(self.model, checked_key(self.model, key))
+        parts = checked_key(self.model, key)
+        found = await self._place.get(rows_of(self.model), parts)
+        if found is None:
+            return await self._session.get(self.model, parts if len(parts) > 1 else parts[0])
+        return found[0] if found else None
 
+    @one_statement
     async def one(self, key: Any) -> M:
         """The row with this primary key. Raises NotFound."""
         entity = await self.get(key)
@@ -85,6 +124,7 @@ class BaseRepository(Generic[M]):
             raise NotFound(table=self.model.__tablename__, key=key)
         return entity
 
+    @one_statement
     async def update(self, entity: M) -> M:
         """Store what was changed on *entity*, in this session or outside of any.
 
@@ -93,6 +133,8 @@ class BaseRepository(Generic[M]):
         state = inspect(entity)
         if state.transient:
             raise InvalidValue("never stored; use add", entity=repr(entity))
+        if await self._place.update(rows_of(self.model), entity):
+            return entity
         if state.detached:
             self._session.add(entity)
         await self._flush()
@@ -105,6 +147,7 @@ class BaseRepository(Generic[M]):
         await self._session.delete(entity)
         await self._flush()
 
+    @one_statement
     async def find_all(
         self,
         *criteria: Criterion,
@@ -115,8 +158,9 @@ class BaseRepository(Generic[M]):
         statement = self._select(*criteria, order_by=order_by)
         if limit is not None:
             statement = statement.limit(checked_limit(limit))
-        return (await self._session.scalars(statement)).all()
+        return await self._selected(statement)
 
+    @one_statement
     async def find_one_by(self, *criteria: Criterion) -> M | None:
         """The one row that meets all *criteria*, or None. Raises Ambiguous when there are more."""
         found = await self.find_all(*criteria, limit=2)
@@ -124,16 +168,19 @@ class BaseRepository(Generic[M]):
             raise Ambiguous(table=self.model.__tablename__, first=repr(found[0]), second=repr(found[1]))
         return found[0] if found else None
 
+    @one_statement
     async def count(self, *criteria: Criterion) -> int:
         """How many rows meet all *criteria*; reads them all, so never for a page."""
         statement = select(func.count()).select_from(self.model).where(*checked(self.model, criteria))
-        return (await self._session.scalars(statement)).one()
+        return int(await self._value(statement))
 
+    @one_statement
     async def exists(self, *criteria: Criterion) -> bool:
         """Whether any row meets all *criteria*."""
         inner = select(self.model).where(*checked(self.model, criteria))
-        return (await self._session.scalars(select(exists(inner)))).one()
+        return bool(await self._value(select(exists(inner))))
 
+    @one_statement
     async def page(
         self,
         *criteria: Criterion,
@@ -156,7 +203,7 @@ class BaseRepository(Generic[M]):
         statement = self._select(*criteria, order_by=order_by).limit(limit + 1)
         if after is not None:
             statement = statement.where(beyond(directions, after))
-        rows = (await self._session.scalars(statement)).all()
+        rows = await self._selected(statement)
         if len(rows) <= limit:
             return Page(rows, None)
         return Page(rows[:limit], tuple(getattr(rows[limit - 1], item.attribute) for item in directions))
@@ -250,6 +297,16 @@ class BaseRepository(Generic[M]):
             statement.returning(self.model),
             execution_options={"populate_existing": True, "synchronize_session": False},
         )
+
+    async def _selected(self, query: Select[M]) -> Sequence[M]:
+        """The entities of a query over this table alone."""
+        found = await self._place.select(rows_of(self.model), query)
+        return (await self._session.scalars(query)).all() if found is None else found
+
+    async def _value(self, query: Select[Any]) -> Any:
+        """The one value of the one row of *query*."""
+        records = await self._place.values(query)
+        return (await self._session.scalars(query)).one() if records is None else records[0][0]
 
     def _select(
         self, *criteria: Criterion, order_by: Ordering | Sequence[Ordering] | None = None

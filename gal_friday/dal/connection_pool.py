@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from sqlalchemy import text
+from sqlalchemy import Text, bindparam, func, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import (
@@ -28,7 +28,11 @@ from gal_friday.dal.error_translation import (
     refuse_void_transaction,
     translate_orm_errors,
 )
+from gal_friday.dal.hot_path.rows import Values
+from gal_friday.dal.hot_path.statements import Record, Statement, fetch, statement_of
+from gal_friday.dal.hot_path.place import TELL_OF_NEW
 from gal_friday.dal.marked_commits import (
+    MarkingConnection,
     MARKER_SETTING,
     CommitMessage,
     check_answerable,
@@ -41,7 +45,7 @@ from gal_friday.dal.models.models_base import new_id
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.retrying import retry
-from gal_friday.dal.session import UnitOfWorkSession
+from gal_friday.dal.session import UnitOfWorkSession, remember_given
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import Watcher, tables_written
 from gal_friday.errors import (
@@ -60,6 +64,10 @@ BEGIN = text(
     "SELECT set_config(name, value, true)"
     " FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, value)"
 )
+
+#: The server parameter that names the leases a process holds.
+LEASE_SETTING = "gal_friday.lease"
+NAME_LEASES = statement_of(select(func.set_config(LEASE_SETTING, bindparam("leases", type_=Text), False)))
 
 T = TypeVar("T")
 
@@ -101,6 +109,11 @@ class DatabaseConnectionPool:
         self._opening = asyncio.Lock()
         #: Parameters `begin` sets because the connection could not be opened with them (PgBouncer).
         self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
+        #: On record with what no transaction of ours says otherwise.
+        self._attribution = {
+            "gal_friday.application": settings.application_name,
+            "gal_friday.source": ReportSource.ENGINE.value,
+        }
         #: Told of every write of this process once its transaction has ended, for as long as they live.
         self.watchers: WeakSet[Watcher] = WeakSet()
         #: Epoch of the lease this process holds, by account: every transaction names them, and what it
@@ -134,7 +147,7 @@ class DatabaseConnectionPool:
         async with self._opening:
             if self._engine is not None:
                 return
-            engine = make_engine(self._settings, self._url)
+            engine = make_engine(self._settings, self._url, parameters=self._attribution)
             try:
                 await self.retry(lambda: _connect_first(engine), work=Work.BEGIN)
             except BaseException:
@@ -167,7 +180,11 @@ class DatabaseConnectionPool:
         """Makes sessions whose entities stay readable after commit."""
         # close_resets_only: a session that was closed must not quietly begin anew.
         return async_sessionmaker(
-            self.engine, expire_on_commit=False, close_resets_only=False, sync_session_class=UnitOfWorkSession
+            self.engine,
+            expire_on_commit=False,
+            close_resets_only=False,
+            sync_session_class=UnitOfWorkSession,
+            info={TELL_OF_NEW: remember_given},
         )
 
     @asynccontextmanager
@@ -193,13 +210,12 @@ class DatabaseConnectionPool:
         """
         marker = new_id()
         settings = {
-            "gal_friday.application": self._settings.application_name,
+            **self._attribution,
             "gal_friday.source": ReportSource(source).value,
+            LEASE_SETTING: self._leases_as_text(),
         }
         if actor is not None:
             settings["gal_friday.actor"] = actor
-        if self.leases:
-            settings["gal_friday.lease"] = dumps(self.leases)
         if read_only:
             settings["transaction_read_only"] = "on"
         else:
@@ -318,6 +334,34 @@ class DatabaseConnectionPool:
                     if written := tables_written(session.sync_session, watcher=watcher):
                         await watcher.rows_written(written)
 
+    async def fetch(
+        self, statement: Statement, values: Values, *, intends: bool = False
+    ) -> list[Record]:
+        """The records of *statement*, a transaction of its own in one round trip; not behind PgBouncer.
+
+        With *intends* it names the leases of this process, as every transaction does. Raises ConnectionLost
+        where it was sent and not answered: it may have been carried out. Else nothing was.
+        """
+        pool = self._measured
+        lent = await pool.lend()
+        driver = lent.connection.driver_connection
+        assert isinstance(driver, MarkingConnection)
+        try:
+            if intends and driver.leases_named != self.leases:
+                leases = dict(self.leases)
+                await fetch(driver, NAME_LEASES, {"leases": self._leases_as_text()})
+                driver.leases_named = leases
+            records = await fetch(driver, statement, values)
+        except BaseException as error:
+            # What the server or a column refused has left the connection as it was.
+            if isinstance(error, PersistenceError) and not isinstance(error, DatabaseUnavailable):
+                pool.give_back(lent)
+            else:
+                pool.drop(lent)
+            raise
+        pool.give_back(lent)
+        return records
+
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose every statement is a transaction of its own: one round trip each.
@@ -341,6 +385,7 @@ class DatabaseConnectionPool:
         in the transaction yet. Raises DatabaseUnavailable after that, PoolTimeout when no connection is free.
         """
         parameters = {**self.transaction_settings, **settings}
+        parameters.setdefault("gal_friday.source", "")
         binds = {"names": list(parameters), "values": list(parameters.values())}
 
         async def attempt() -> None:
@@ -376,9 +421,21 @@ class DatabaseConnectionPool:
 
     def stats(self) -> PoolStats:
         """Figures of the pool now. Raises DatabaseUnavailable while it is not open."""
+        return self._measured.stats()
+
+    @property
+    def runs_single_statements(self) -> bool:
+        """Whether `fetch` serves; PgBouncer needs a transaction around everything."""
+        return not self._settings.pgbouncer
+
+    @property
+    def _measured(self) -> MeasuredPool:
         pool = self.engine.pool
         assert isinstance(pool, MeasuredPool)
-        return pool.stats()
+        return pool
+
+    def _leases_as_text(self) -> str:
+        return dumps(self.leases) if self.leases else ""
 
 
 def _of_ours(session: AsyncSession) -> UnitOfWorkSession:

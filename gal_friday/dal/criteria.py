@@ -79,8 +79,8 @@ def _tables_of(clause: ClauseElement) -> Iterator[FromClause]:
         remaining.extend(element.get_children())
 
 
-def checked_key(model: type[Base], key: Any) -> Any:
-    """*key* as it is. Raises InvalidValue unless it has a value for each column of the primary key."""
+def checked_key(model: type[Base], key: Any) -> tuple[Any, ...]:
+    """*key* as a tuple. Raises InvalidValue unless it has a value for each column of the primary key."""
     columns = [column.name for column in inspect(model).primary_key]
     values = key if isinstance(key, tuple) else (key,)
     if (
@@ -91,7 +91,7 @@ def checked_key(model: type[Base], key: Any) -> Any:
         raise InvalidValue(
             "a key has a value for each of its columns", table=model.__tablename__, columns=columns, key=key
         )
-    return key
+    return values
 
 
 def checked_limit(limit: Any) -> int:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -21,37 +22,76 @@ _WRITTEN_TABLE = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+\"?(\w
 _ARGUMENT_NUMBER = re.compile(r"\$(\d+)")
 
 
-def facts_of_server_error(error: Any, context: ExceptionContext | None = None) -> dict[str, object]:
-    """Facts of an asyncpg.PostgresError; *context* adds the values the statement was given."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A statement as it went to the server."""
+
+    text: str
+    #: The table it writes to, where that is known.
+    table: Table | None = None
+    #: What was given for each row, by name.
+    rows: Sequence[Mapping[Any, object]] = ()
+    #: Names of the arguments $1, $2 …
+    positions: Sequence[str] = ()
+
+    @property
+    def kind(self) -> str | None:
+        words = self.text.split(None, 1)
+        return words[0].upper() if words else None
+
+    @property
+    def table_name(self) -> str | None:
+        if self.table is not None:
+            return self.table.name
+        match = _WRITTEN_TABLE.match(self.text)
+        return match[1] if match else None
+
+
+NOTHING_SENT = Sent("")
+
+
+def sent_by_sqlalchemy(context: ExceptionContext) -> Sent:
+    """What SQLAlchemy had sent when it failed."""
+    execution = context.execution_context
+    compiled = getattr(execution, "compiled", None)
+    table = getattr(getattr(compiled, "statement", None), "table", None)
+    rows: Any = getattr(execution, "compiled_parameters", None) or context.parameters or []
+    rows = [rows] if isinstance(rows, Mapping) else rows
+    return Sent(
+        text=context.statement or "",
+        table=table if isinstance(table, Table) else None,
+        rows=[row for row in rows if isinstance(row, Mapping)],
+        positions=getattr(compiled, "positiontup", None) or (),
+    )
+
+
+def facts_of_server_error(error: Any, sent: Sent) -> dict[str, object]:
+    """Facts of an asyncpg.PostgresError, with the values the statement was given."""
     facts: dict[str, object] = {
-        "table": error.table_name or (_table_name(context) if context else None),
+        "table": error.table_name or sent.table_name,
         "constraint": error.constraint_name,
         "column": error.column_name,
     }
     if error.sqlstate in {"23505", "23503", "23001"} and error.detail:
         facts["key"] = _key(error.detail)
-    elif error.sqlstate[:2] == "23" and context and facts["table"] not in WITHHELD_TABLES:
-        facts.update(_offending_values(context, facts))
+    elif error.sqlstate[:2] == "23" and facts["table"] not in WITHHELD_TABLES:
+        facts.update(_offending_values(sent, facts))
     elif error.sqlstate[:2] == OWN_SQLSTATES and error.detail:
         facts.update(_own_facts(error.detail))
     facts["sqlstate"] = error.sqlstate
-    facts["statement"] = _kind(context)
+    facts["statement"] = sent.kind
     return facts
 
 
-def facts_of_argument(
-    context: ExceptionContext, *, value: object = None, message: str = ""
-) -> dict[str, object]:
+def facts_of_argument(sent: Sent, *, value: object = None, message: str = "") -> dict[str, object]:
     """Facts of a *value* that could not be sent, or of the argument whose number *message* names."""
-    facts: dict[str, object] = {"table": _table_name(context), "statement": _kind(context)}
+    facts: dict[str, object] = {"table": sent.table_name, "statement": sent.kind}
     if value is not None:
-        names = [name for row in _rows(context) for name, given in row.items() if given is value]
+        names = [name for row in sent.rows for name, given in row.items() if given is value]
         facts["column"] = names[0] if names else None
     elif number := _ARGUMENT_NUMBER.search(message):
-        compiled = getattr(context.execution_context, "compiled", None)
-        names = getattr(compiled, "positiontup", None) or []
         position = int(number[1]) - 1
-        facts["column"] = names[position] if position < len(names) else None
+        facts["column"] = sent.positions[position] if position < len(sent.positions) else None
     return facts
 
 
@@ -71,9 +111,8 @@ def _key(detail: str) -> object:
     return dict(zip(columns, values, strict=True))
 
 
-def _offending_values(context: ExceptionContext, facts: Mapping[str, object]) -> dict[str, object]:
-    rows = _rows(context)
-    table = _written_table(context)
+def _offending_values(sent: Sent, facts: Mapping[str, object]) -> dict[str, object]:
+    rows, table = sent.rows, sent.table
     if table is None or len(rows) != 1:
         return {}  # of several rows sent at once the server does not say which one it refused
     if facts["column"]:
@@ -96,29 +135,3 @@ def _checked_columns(table: Table, name: object) -> list[Any]:
 
 def _name(constraint: Constraint) -> str | None:
     return None if constraint.name is None else str(constraint.name)
-
-
-def _rows(context: ExceptionContext) -> Sequence[Mapping[Any, object]]:
-    """The parameters of each row, by name."""
-    compiled_parameters = getattr(context.execution_context, "compiled_parameters", None)
-    rows: Any = compiled_parameters or context.parameters or []
-    rows = [rows] if isinstance(rows, Mapping) else rows
-    return [row for row in rows if isinstance(row, Mapping)]
-
-
-def _written_table(context: ExceptionContext) -> Table | None:
-    compiled = getattr(context.execution_context, "compiled", None)
-    table = getattr(getattr(compiled, "statement", None), "table", None)
-    return table if isinstance(table, Table) else None
-
-
-def _table_name(context: ExceptionContext) -> str | None:
-    if (table := _written_table(context)) is not None:
-        return table.name
-    match = _WRITTEN_TABLE.match(context.statement or "")
-    return match[1] if match else None
-
-
-def _kind(context: ExceptionContext | None) -> str | None:
-    words = (context.statement or "").split(None, 1) if context else []
-    return words[0].upper() if words else None

@@ -5,7 +5,7 @@ The errors of SQLAlchemy and asyncpg stay reachable as `__cause__`, without the 
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +14,18 @@ from sqlalchemy import Connection, Dialect, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import EmulatedDBAPIException, PendingRollbackError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.orm.exc import FlushError, StaleDataError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from gal_friday.dal.error_facts import WITHHELD_TABLES, facts_of_argument, facts_of_server_error
+from gal_friday.dal.error_facts import (
+    NOTHING_SENT,
+    WITHHELD_TABLES,
+    Sent,
+    facts_of_argument,
+    facts_of_server_error,
+    sent_by_sqlalchemy,
+)
 from gal_friday.errors import (
     AlreadyExists,
     AppendOnlyViolated,
@@ -113,17 +120,37 @@ def refuse_void_transaction(connection: AsyncConnection) -> None:
         raise DatabaseError(_VOID_EXPLANATION)
 
 
-def translated_server_error(
-    error: asyncpg.PostgresError, context: ExceptionContext | None = None
-) -> PersistenceError:
+def refuse_void(session: Session, info: Mapping[str, Any]) -> None:
+    """Raise DatabaseError where the transaction of *session*, its connection's *info* given, is void."""
+    if info.get(_VOID) or not session.is_active:
+        raise DatabaseError(_VOID_EXPLANATION)
+
+
+def translated_server_error(error: asyncpg.PostgresError, sent: Sent = NOTHING_SENT) -> PersistenceError:
     """What an error of the server means; for statements executed on asyncpg directly."""
-    facts = facts_of_server_error(error, context)
+    facts = facts_of_server_error(error, sent)
     if facts["table"] in WITHHELD_TABLES:
-        _withhold(context.original_exception if context else error)
+        _withhold(error)
         return _error_class(error)("values of this table are not repeated", **facts)
     if error.sqlstate in {"23502", "23514"}:
         error.detail = None  # the whole failing row, printed with every traceback
     return _error_class(error)(str(error.args[0]), **facts)
+
+
+def translated_driver_error(
+    error: Exception, sent: Sent, *, connection: Any, info: dict[str, Any] | None
+) -> PersistenceError | None:
+    """What it means that asyncpg raised *error* for what was *sent*; None where it is no matter of its.
+
+    *info* is that of SQLAlchemy's connection whose transaction the statement was part of.
+    """
+    if isinstance(error, asyncpg.PostgresError) and info is not None and not connection.is_closed():
+        info[_VOID] = True
+    if isinstance(error, TimeoutError):
+        return ConnectionLost("no answer from the server in time")
+    if isinstance(error, OSError) or (isinstance(error, DRIVER_ERRORS) and connection.is_closed()):
+        return ConnectionLost(str(error), sqlstate=getattr(error, "sqlstate", None))
+    return _statement_failure(error, sent)
 
 
 def connection_failure(error: Exception, **target: object) -> PersistenceError:
@@ -189,7 +216,10 @@ def _on_error(context: ExceptionContext) -> PersistenceError | None:
         return None  # the pool's own business, a cancellation, a mistake in using SQLAlchemy
     if context.connection is None:
         return connection_failure(error)
-    return _connection_loss(error, context) or _statement_failure(error, context)
+    failure = _connection_loss(error, context) or _statement_failure(error, sent_by_sqlalchemy(context))
+    if failure is not None and failure.facts.get("table") in WITHHELD_TABLES:
+        _withhold(context.original_exception)
+    return failure
 
 
 def _connection_loss(error: Exception, context: ExceptionContext) -> PersistenceError | None:
@@ -204,16 +234,16 @@ def _connection_loss(error: Exception, context: ExceptionContext) -> Persistence
     return None
 
 
-def _statement_failure(error: Exception, context: ExceptionContext) -> PersistenceError | None:
+def _statement_failure(error: Exception, sent: Sent) -> PersistenceError | None:
     if isinstance(error, InvalidValue):
-        return _located(error, context)
+        return located(error, sent)
     if _is_argument_refused_by_driver(error):
-        facts = facts_of_argument(context, message=str(error))
+        facts = facts_of_argument(sent, message=str(error))
         if facts["table"] in WITHHELD_TABLES:
-            _withhold(context.original_exception)
+            _withhold(error)
         return InvalidValue(str(error), **facts)
     if isinstance(error, asyncpg.PostgresError):
-        return translated_server_error(error, context)
+        return translated_server_error(error, sent)
     if isinstance(error, DRIVER_ERRORS):
         return DatabaseError(str(error))
     return None
@@ -225,9 +255,9 @@ def _is_argument_refused_by_driver(error: Exception) -> bool:
     return isinstance(error, UnicodeError | OverflowError)
 
 
-def _located(error: InvalidValue, context: ExceptionContext) -> InvalidValue:
+def located(error: InvalidValue, sent: Sent) -> InvalidValue:
     """The refusal of a column type, with the column it was raised for."""
-    facts = facts_of_argument(context, value=error.argument)
+    facts = facts_of_argument(sent, value=error.argument)
     if facts["table"] in WITHHELD_TABLES:
         error.facts.pop("value", None)
     return InvalidValue(error.explanation, **{**facts, **error.facts})

@@ -5,8 +5,10 @@ it is there already, the commit had been carried out; while the commit is being 
 the question wait; and once the void one is there, the message, however late it arrives, fails on it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -60,6 +62,8 @@ class MarkingConnection(asyncpg.Connection):  # type: ignore[misc]  # a class wi
 
     #: The next COMMIT, where it is to be marked.
     next_commit: CommitMessage | None = None
+    #: The leases that statements outside of a transaction name on this connection.
+    leases_named: Mapping[str, int] = MappingProxyType({})
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 -- asyncpg's signature
         commit, self.next_commit = self.next_commit, None

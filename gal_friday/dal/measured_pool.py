@@ -1,4 +1,4 @@
-"""A connection pool that knows how long its users wait."""
+"""A connection pool that knows how long its users wait, and lends connections for single statements."""
 
 import time
 from bisect import bisect_left
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import exc
+from sqlalchemy.util.concurrency import greenlet_spawn
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
 from gal_friday.dal.error_translation import DRIVER_ERRORS, connection_failure
@@ -32,6 +33,18 @@ class PoolStats:
 
 
 @dataclass(slots=True)
+class Lent:
+    """A connection lent for single statements, and when it was first."""
+
+    connection: PoolProxiedConnection
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.since
+
+
+@dataclass(slots=True)
 class _Counters:
     waiting: int = 0
     timeouts: int = 0
@@ -46,10 +59,41 @@ class MeasuredPool(AsyncAdaptedQueuePool):
         super().__init__(*args, **options)
         self._counters = _Counters()
         self._disposed = False
+        self._recycle_seconds: float = options["recycle"]
+        #: Lent before and given back, each with the moment it was first lent at: out of SQLAlchemy's hands.
+        self._kept: list[Lent] = []
+
+    async def lend(self) -> "Lent":
+        """A connection for single statements, each a transaction of its own. Raises as `connect` does."""
+        while self._kept:
+            lent = self._kept.pop()
+            if lent.connection.driver_connection.is_closed() or lent.age > self._recycle_seconds:
+                self.drop(lent)
+                continue
+            self._counters.acquisitions += 1
+            self._counters.buckets[0] += 1
+            return lent
+        return Lent(await greenlet_spawn(self.connect))
+
+    def give_back(self, lent: "Lent") -> None:
+        """Take back what was lent; kept for the next statement, unless somebody waits for a connection."""
+        if self._disposed:
+            lent.connection.invalidate()
+        elif self._counters.waiting:
+            lent.connection.close()
+        else:
+            self._kept.append(lent)
+
+    def drop(self, lent: "Lent") -> None:
+        """Take back what was lent and is of no more use: broken, or too old."""
+        lent.connection.invalidate()
 
     def connect(self) -> PoolProxiedConnection:
         counters = self._counters
         is_exhausted = self.checkedin() == 0 and self._overflow >= self._max_overflow
+        if is_exhausted and self._kept:
+            self._kept.pop(0).connection.close()
+            is_exhausted = False
         counters.waiting += is_exhausted
         started = time.monotonic()
         try:
@@ -69,8 +113,8 @@ class MeasuredPool(AsyncAdaptedQueuePool):
         counters = self._counters
         return PoolStats(
             size=self.size(),
-            checked_out=self.checkedout(),
-            checked_in=self.checkedin(),
+            checked_out=self.checkedout() - len(self._kept),
+            checked_in=self.checkedin() + len(self._kept),
             overflow=max(0, self.overflow()),
             waiting=counters.waiting,
             timeouts=counters.timeouts,
@@ -80,6 +124,8 @@ class MeasuredPool(AsyncAdaptedQueuePool):
 
     def dispose(self) -> None:
         self._disposed = True
+        while self._kept:
+            self._kept.pop().connection.close()
         super().dispose()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:

@@ -47,7 +47,8 @@ def _given(session: Session) -> WeakKeyDictionary[Base, dict[str, Any]]:
     return given
 
 
-def _remember(session: Session, entity: Base) -> None:
+def remember_given(session: Session, entity: Base) -> None:
+    """Keep the values of an *entity* that becomes new in *session*, for it to be given back with them."""
     names = inspect(type(entity)).column_attrs.keys()
     _given(session)[entity] = {name: entity.__dict__[name] for name in names if name in entity.__dict__}
 
@@ -60,7 +61,7 @@ def _restore(session: Session, entity: Base) -> None:
 
 
 event.listen(UnitOfWorkSession, "do_orm_execute", refuse_void_session)
-event.listen(UnitOfWorkSession, "transient_to_pending", _remember)
+event.listen(UnitOfWorkSession, "transient_to_pending", remember_given)
 event.listen(UnitOfWorkSession, "persistent_to_deleted", _note_deleted)
 event.listen(UnitOfWorkSession, "persistent_to_transient", _restore)  # a savepoint rolled back
 install_write_notices(UnitOfWorkSession)

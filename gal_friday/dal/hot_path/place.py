@@ -1,0 +1,167 @@
+"""Where statements of the hot path run: a repository is given the one or the other."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
+from sqlalchemy import Select, inspect
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+
+from gal_friday.dal.error_translation import refuse_void, translate_orm_errors
+from gal_friday.dal.hot_path.loading import collection_held_off
+from gal_friday.dal.hot_path.rows import Rows, Values
+from gal_friday.dal.hot_path.statements import (
+    Record,
+    Statement,
+    check_one,
+    fetch,
+    insert_of,
+    of_query,
+    select_by_key,
+    update_arguments,
+    update_of,
+)
+from gal_friday.dal.models import Base
+from gal_friday.dal.write_notices import note_write
+
+M = TypeVar("M", bound=Base)
+
+#: In the `info` of a session that takes entities from here; what is to be told of each new one.
+TELL_OF_NEW = "gal_friday.tell_of_new"
+
+
+class Place(Protocol):
+    """What a repository has done on the hot path.
+
+    Each method answers None, or False, before anything is sent, where SQLAlchemy has to see to it.
+    """
+
+    async def get(self, rows: Rows[M], key: tuple[Any, ...]) -> list[M] | None:
+        """The row with this key, or none."""
+        ...
+
+    async def add(self, rows: Rows[M], entity: M) -> bool:
+        """Store a new row; what the server fills in is read back."""
+        ...
+
+    async def update(self, rows: Rows[M], entity: M) -> bool:
+        """Store what was changed on an entity. Raises StaleWrite."""
+        ...
+
+    async def change(self, rows: Rows[M], statement: Statement, values: Values) -> M | None:
+        """The row *statement* has changed, or None where it changed none."""
+        ...
+
+    async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
+        """The rows of *query* as entities."""
+        ...
+
+    async def values(self, query: Select[Any]) -> list[Record] | None:
+        """The rows of *query* as they are."""
+        ...
+
+
+class InSession:
+    """In the transaction of a session, on its connection; entities are the session's."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self._sync: Session = session.sync_session
+        self._tell_of_new: Callable[[Session, Base], None] | None = self._sync.info.get(TELL_OF_NEW)
+        self._begun: SessionTransaction | None = None
+        self._driver: asyncpg.Connection = None
+        self._info: dict[str, Any] = {}
+
+    async def get(self, rows: Rows[M], key: tuple[Any, ...]) -> list[M] | None:
+        if self._tell_of_new is None or rows.identity(key) in self._sync.identity_map:
+            return None  # the session knows what of it is to be loaded anew
+        records = await self._fetch(select_by_key(rows), dict(zip(rows.key, key, strict=True)))
+        return [self._adopted(rows, record) for record in records]
+
+    async def add(self, rows: Rows[M], entity: M) -> bool:
+        if self._tell_of_new is None or self._sync.in_nested_transaction():
+            return False
+        values = rows.to_insert(entity)
+        if values is None:
+            return False
+        records = await self._fetch(insert_of(rows, frozenset(values)), values)
+        self._tell_of_new(self._sync, entity)
+        note_write(self._sync, rows.table.name)
+        rows.inserted(entity, values, records)
+        self._sync.add(entity)
+        return True
+
+    async def update(self, rows: Rows[M], entity: M) -> bool:
+        sync = self._sync
+        if self._tell_of_new is None or sync.in_nested_transaction():
+            return False
+        if sync.new or sync.deleted or any(other is not entity for other in sync.dirty):
+            return False
+        if entity not in sync and rows.identity_of(entity) in sync.identity_map:
+            return False
+        changes = rows.to_update(entity)
+        if not changes:
+            return False
+        statement, values = update_of(rows, frozenset(changes)), update_arguments(rows, entity, changes)
+        records = await fetch(await self._connection(), statement, values, info=self._info)
+        check_one(rows, records)
+        note_write(sync, rows.table.name)
+        rows.updated(entity, records[0], sync)
+        sync.add(entity)
+        return True
+
+    async def change(self, rows: Rows[M], statement: Statement, values: Values) -> M | None:
+        if self._tell_of_new is None or self._sync.in_nested_transaction():
+            return None
+        if rows.identity(tuple([values[name] for name in rows.key])) in self._sync.identity_map:
+            return None
+        records = await self._fetch(statement, values)
+        note_write(self._sync, rows.table.name)
+        return self._adopted(rows, records[0]) if records else None
+
+    async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
+        if self._tell_of_new is None or (compiled := of_query(query)) is None:
+            return None
+        with collection_held_off():
+            records = await self._fetch(*compiled)
+            if self._sync.identity_map and self._holds_expired(rows, records):
+                return None
+            return [self._adopted(rows, record) for record in records]
+
+    async def values(self, query: Select[Any]) -> list[Record] | None:
+        if self._tell_of_new is None or (compiled := of_query(query)) is None:
+            return None
+        return await self._fetch(*compiled)
+
+    async def _fetch(self, statement: Statement, values: Values) -> list[Record]:
+        sync = self._sync
+        if sync.new or sync.deleted or sync.identity_map.check_modified():
+            with translate_orm_errors():
+                await self._session.flush()
+        return await fetch(await self._connection(), statement, values, info=self._info)
+
+    async def _connection(self) -> asyncpg.Connection:
+        transaction = self._sync.get_transaction()
+        if transaction is None or transaction is not self._begun:
+            connection = (await self._session.connection()).sync_connection
+            assert connection is not None
+            self._driver, self._info = connection.connection.driver_connection, connection.info
+            self._begun = self._sync.get_transaction()
+        refuse_void(self._sync, self._info)
+        return self._driver
+
+    def _adopted(self, rows: Rows[M], record: Record) -> M:
+        """The session's entity of this row: the one it has, else one that becomes its own."""
+        identity_map = self._sync.identity_map
+        if identity_map and (held := identity_map.get(rows.identity_of_record(record))) is not None:
+            return held
+        entity = rows.entity(record)
+        state = inspect(entity)
+        state.session_id = self._sync.hash_key
+        identity_map.add(state)
+        return entity
+
+    def _holds_expired(self, rows: Rows[M], records: list[Record]) -> bool:
+        held = map(self._sync.identity_map.get, map(rows.identity_of_record, records))
+        return any(entity is not None and inspect(entity).expired_attributes for entity in held)

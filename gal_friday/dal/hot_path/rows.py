@@ -1,0 +1,189 @@
+"""Entities and the rows of their table: what of an entity is sent, and what a record becomes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy import Column, ColumnDefault, Table, inspect
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.types import TypeEngine
+
+from gal_friday.dal.models import Base
+from gal_friday.dal.models.types import ClosedSet, UtcDateTime, dumps
+
+M = TypeVar("M", bound=Base)
+
+Values = dict[str, Any]
+Convert = Callable[[Any], Any]
+
+#: For compiling statements; equal to that of every engine of this package.
+DRIVER_DIALECT = asyncpg_dialect(json_serializer=dumps)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+_NUMERIC_OID = 1700
+
+
+def binder(kind: TypeEngine[Any]) -> Convert | None:
+    """How a value of this type is made ready for asyncpg; None: it is as it is. Raises InvalidValue."""
+    return kind.dialect_impl(DRIVER_DIALECT).bind_processor(DRIVER_DIALECT)
+
+
+def reader(kind: TypeEngine[Any]) -> Convert | None:
+    """What becomes of a value of this type that asyncpg has read; None: it is as it is."""
+    if isinstance(kind, UtcDateTime):
+        return None  # asyncpg gives UTC
+    if isinstance(kind, ClosedSet):
+        return _Members(kind).__getitem__
+    return kind.dialect_impl(DRIVER_DIALECT).result_processor(DRIVER_DIALECT, _NUMERIC_OID)
+
+
+class _Members(dict[str | None, Any]):
+    """Members of a closed set by their text."""
+
+    def __init__(self, kind: ClosedSet) -> None:
+        super().__init__({None: None, **{member.value: member for member in kind.enum}})
+        self._enum = kind.enum
+
+    def __missing__(self, text: str) -> Any:
+        return self._enum(text)
+
+
+class Rows(Generic[M]):
+    """How entities of one model are sent and read."""
+
+    def __init__(self, model: type[M]) -> None:
+        mapper = inspect(model)
+        self.model = model
+        self.table = cast("Table", model.__table__)
+        #: Columns by the attribute they are mapped to.
+        self.columns: dict[str, Column[Any]] = {
+            attribute.key: cast("Column[Any]", attribute.columns[0]) for attribute in mapper.column_attrs
+        }
+        self.attributes = {column.name: name for name, column in self.columns.items()}
+        self.relationships = frozenset(mapper.relationships.keys())
+        self.key = tuple(self.attributes[column.name] for column in mapper.primary_key)
+        self.version = None if mapper.version_id_col is None else self.attributes[mapper.version_id_col.name]
+        self.filled_on_insert = tuple(
+            name
+            for name, column in self.columns.items()
+            if column.server_default is not None or column.computed is not None or column.identity is not None
+        )
+        self.filled_on_update = tuple(
+            name
+            for name, column in self.columns.items()
+            if column.server_onupdate is not None or column.computed is not None
+        )
+        self.defaults = {
+            name: column.default.arg
+            for name, column in self.columns.items()
+            if isinstance(column.default, ColumnDefault) and column.default.is_scalar
+        }
+        #: Whether every default made by the client is a constant: others SQLAlchemy has to fill in.
+        self.is_plain = all(
+            (column.default is None or name in self.defaults) and column.onupdate is None
+            for name, column in self.columns.items()
+        )
+        self.readers = [
+            (name, read)
+            for name, column in self.columns.items()
+            if (read := reader(column.type)) is not None
+        ]
+        self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
+        self._new = mapper.class_manager.new_instance
+        self._identity_class = mapper.class_
+        self._key_columns = [self.columns[name].name for name in self.key]
+
+    def entity(self, record: Mapping[str, Any]) -> M:
+        """The entity of a record, as if it had been loaded and its session closed."""
+        values = dict(record)
+        for column, name in self.renamed:
+            values[name] = values.pop(column)
+        for name, read in self.readers:
+            values[name] = read(values[name])
+        entity = self._new()
+        entity.__dict__.update(values)
+        _state_of(entity).key = (self._identity_class, tuple([values[name] for name in self.key]), None)
+        return cast("M", entity)
+
+    def entities(self, records: Iterable[Mapping[str, Any]]) -> list[M]:
+        return [self.entity(record) for record in records]
+
+    def identity(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What a session knows the row with this key by."""
+        return (self._identity_class, key, None)
+
+    def identity_of(self, entity: M) -> tuple[Any, ...]:
+        kept = entity.__dict__
+        return (self._identity_class, tuple([kept[name] for name in self.key]), None)
+
+    def identity_of_record(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
+        return (self._identity_class, tuple([record[column] for column in self._key_columns]), None)
+
+    def to_insert(self, entity: M) -> Values | None:
+        """The values to be inserted, by attribute; None where SQLAlchemy has to see to it.
+
+        As in SQLAlchemy, an attribute that is None is one that was not given.
+        """
+        given = entity.__dict__
+        if _state_of(entity).key is not None or _state_of(entity).session_id is not None or not self.is_plain:
+            return None
+        if not self.relationships.isdisjoint(given):
+            return None
+        values = {
+            name: value
+            for name, value in given.items()
+            if value is not None and name in self.columns
+        }
+        for name, default in self.defaults.items():
+            if name not in values:
+                values[name] = default
+        return values if all(name in values for name in self.key) else None
+
+    def inserted(self, entity: M, values: Values, records: Sequence[Mapping[str, Any]]) -> None:
+        """Make *entity*, which belongs to no session, the stored one, with what the server has filled in."""
+        kept = entity.__dict__
+        for name in self.defaults:
+            kept[name] = values[name]
+        for record in records:
+            self._take(kept, record)
+        _state_of(entity).key = self.identity_of(entity)
+        _state_of(entity)._commit_all(kept)  # noqa: SLF001 -- see `updated`
+
+    def to_update(self, entity: M) -> Values | None:
+        """What was changed on a stored entity, by attribute; None where SQLAlchemy has to see to it."""
+        state = _state_of(entity)
+        given = entity.__dict__
+        changes = {}
+        for name, before in state.committed_state.items():
+            if name not in self.columns or name in self.key or name == self.version or name not in given:
+                return None
+            value = given[name]
+            if before is not value and before != value:
+                changes[name] = value
+        if self.version is not None and given.get(self.version) is None:
+            return None
+        return changes
+
+    def updated(self, entity: M, record: Mapping[str, Any], session: Session | None) -> None:
+        """Make *entity*, of *session*, the one stored, with what the server has filled in."""
+        kept = entity.__dict__
+        self._take(kept, record)
+        # The public ways to say that nothing is changed on an entity go through each attribute.
+        _state_of(entity)._commit_all(kept, session and session.identity_map)  # noqa: SLF001
+
+    def _take(self, kept: Values, record: Mapping[str, Any]) -> None:
+        attributes, readers = self.attributes, dict(self.readers)
+        for column, value in record.items():
+            name = attributes[column]
+            read = readers.get(name)
+            kept[name] = value if read is None else read(value)
+
+
+@cache
+def rows_of(model: type[M]) -> Rows[M]:
+    return Rows(model)
+
+
+def _state_of(entity: Base) -> InstanceState[Any]:
+    return cast("InstanceState[Any]", entity._sa_instance_state)  # noqa: SLF001 -- inspect() takes ten times as long
+

@@ -1,0 +1,177 @@
+"""Statements of one model, compiled once for each shape, and their execution on asyncpg."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
+from sqlalchemy import ClauseElement, Executable, Table, and_, bindparam, insert, select, update
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from gal_friday.dal.error_facts import Sent
+from gal_friday.dal.error_translation import located, translated_driver_error
+from gal_friday.dal.hot_path.rows import DRIVER_DIALECT, Convert, Rows, Values, binder
+from gal_friday.dal.models import Base
+from gal_friday.errors import InvalidValue, StaleWrite
+
+M = TypeVar("M", bound=Base)
+Record = Mapping[str, Any]
+
+#: How many shapes of statements are kept compiled.
+_KEPT = 1_000
+_VERSION_READ = "version_read"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A compiled statement and how its arguments are made ready."""
+
+    text: str
+    table: Table | None
+    #: Name of each argument, in the order of $1, $2 …
+    names: Sequence[str]
+    binders: Sequence[Convert | None]
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """*values* as asyncpg takes them. Raises InvalidValue, with the place."""
+        arguments = []
+        for name, bind in zip(self.names, self.binders, strict=True):
+            value = values[name]
+            if bind is not None:
+                try:
+                    value = bind(value)
+                except InvalidValue as error:
+                    raise located(error, self.sent({name: value})) from error
+            arguments.append(value)
+        return arguments
+
+    def sent(self, values: Mapping[str, Any]) -> Sent:
+        return Sent(self.text, self.table, [values], self.names)
+
+
+async def fetch(
+    connection: asyncpg.Connection,
+    statement: Statement,
+    values: Mapping[str, Any],
+    *,
+    info: dict[str, Any] | None = None,
+) -> list[Record]:
+    """The records *statement* gives. Raises as SQLAlchemy's connections do here.
+
+    *info* is that of SQLAlchemy's connection whose transaction it is part of.
+    """
+    arguments = statement.arguments(values)
+    try:
+        return cast("list[Record]", await connection.fetch(statement.text, *arguments))
+    except Exception as error:
+        failure = translated_driver_error(error, statement.sent(values), connection=connection, info=info)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+@lru_cache(_KEPT)
+def select_by_key(rows: Rows[Any]) -> Statement:
+    """Its arguments are the key's attributes."""
+    same = and_(*(rows.columns[name] == _argument(rows, name) for name in rows.key))
+    return statement_of(select(*rows.columns.values()).where(same))
+
+
+@lru_cache(_KEPT)
+def insert_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
+    """An INSERT of the attributes *names* that gives back what the server fills in of the others."""
+    values = {rows.columns[name].name: _argument(rows, name) for name in rows.columns if name in names}
+    filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
+    statement = insert(rows.table).values(values)
+    return statement_of(statement.returning(*filled) if filled else statement)
+
+
+@lru_cache(_KEPT)
+def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
+    """An UPDATE of the attributes *names* of the row with key and version given, if that is its version."""
+    columns = rows.columns
+    same = [columns[name] == _argument(rows, name) for name in rows.key]
+    if rows.version is not None:
+        version = columns[rows.version]
+        same.append(version == bindparam(_VERSION_READ, type_=version.type))
+    changes = {columns[name].name: _argument(rows, name) for name in columns if name in names}
+    filled = [columns[name] for name in rows.filled_on_update if name not in names]
+    return statement_of(
+        update(rows.table).where(*same).values(changes).returning(*(filled or [columns[rows.key[0]]]))
+    )
+
+
+@lru_cache(_KEPT)
+def as_changed(rows: Rows[Any], names: frozenset[str], *, is_versioned: bool = False) -> Statement:
+    """The row with the key given if an UPDATE of the attributes *names* left it as it is."""
+    columns = rows.columns
+    same = [columns[name] == _argument(rows, name) for name in rows.key]
+    same += [columns[name].is_not_distinct_from(_argument(rows, name)) for name in columns if name in names]
+    if is_versioned and rows.version is not None:
+        version = columns[rows.version]
+        same.append(version == bindparam(_VERSION_READ, type_=version.type) + 1)
+    return statement_of(select(*columns.values()).where(*same))
+
+
+def update_arguments(rows: Rows[Any], entity: Base, changes: Values) -> Values:
+    kept = entity.__dict__
+    values = {**changes, **{name: kept[name] for name in rows.key}}
+    if rows.version is not None:
+        values[_VERSION_READ] = kept[rows.version]
+    return values
+
+
+def check_one(rows: Rows[Any], records: Sequence[Record]) -> None:
+    """Raise StaleWrite where a row that was to be changed was not there in the version read."""
+    if len(records) != 1:
+        raise StaleWrite(table=rows.table.name, rows_expected=1, rows_found=len(records))
+
+
+_selects: dict[Any, tuple[SQLCompiler, Statement | None]] = {}
+
+
+def of_query(query: Executable) -> tuple[Statement, Values] | None:
+    """*query* compiled, and its arguments; None where it takes another shape with other arguments."""
+    # What SQLAlchemy itself looks compiled statements up by.
+    key = query._generate_cache_key()  # type: ignore[attr-defined]  # noqa: SLF001
+    if key is None:
+        return None
+    if (known := _selects.get(key.key)) is None:
+        known = _compiled_query(query, key)
+        if len(_selects) >= _KEPT:
+            _selects.clear()
+        _selects[key.key] = known
+    compiled, statement = known
+    if statement is None:
+        return None
+    return statement, dict(compiled.construct_params(extracted_parameters=key.bindparams))
+
+
+def _compiled_query(query: Any, key: Any) -> tuple[SQLCompiler, Statement | None]:
+    compiled = DRIVER_DIALECT.statement_compiler(DRIVER_DIALECT, query, cache_key=key)
+    assert isinstance(compiled, SQLCompiler)
+    takes_any_shape = compiled.post_compile_params or compiled.literal_execute_params
+    return compiled, None if takes_any_shape else _of_compiled(compiled)
+
+
+def _argument(rows: Rows[Any], name: str) -> Any:
+    return bindparam(name, type_=rows.columns[name].type)
+
+
+def statement_of(statement: ClauseElement) -> Statement:
+    """A statement that takes one shape only, compiled."""
+    compiled = statement.compile(dialect=DRIVER_DIALECT)
+    assert isinstance(compiled, SQLCompiler)
+    return _of_compiled(compiled)
+
+
+def _of_compiled(compiled: SQLCompiler) -> Statement:
+    names = list(compiled.positiontup or ())
+    table = getattr(compiled.statement, "table", None)
+    return Statement(
+        text=compiled.string,
+        table=table if isinstance(table, Table) else None,
+        names=names,
+        binders=[binder(compiled.binds[name].type) for name in names],
+    )

@@ -1,0 +1,132 @@
+"""Statements that are transactions of their own: one round trip each, without a session.
+
+A connection that breaks before the answer leaves open what became of the statement. Each can be sent again
+without harm, by the id its row was given here, its row_version or the state it changes from; so it is, and
+what is found then tells.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Select
+
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.hot_path.loading import collection_held_off
+from gal_friday.dal.hot_path.rows import Rows, Values
+from gal_friday.dal.hot_path.statements import (
+    Record,
+    Statement,
+    as_changed,
+    check_one,
+    insert_of,
+    of_query,
+    select_by_key,
+    update_arguments,
+    update_of,
+)
+from gal_friday.dal.models import Base
+from gal_friday.dal.models.models_base import Identified
+from gal_friday.dal.retry_policy import Work
+from gal_friday.errors import AlreadyExists, CommitUnknown, ConnectionLost, DatabaseUnavailable
+
+M = TypeVar("M", bound=Base)
+
+Attempt = Callable[[], Awaitable[list[Record]]]
+
+
+class OnItsOwn:
+    """Each statement a transaction, on whichever connection is free; entities belong to no session."""
+
+    def __init__(self, pool: DatabaseConnectionPool) -> None:
+        self._pool = pool
+
+    async def get(self, rows: Rows[M], key: tuple[Any, ...]) -> list[M] | None:
+        return rows.entities(await self._read(select_by_key(rows), dict(zip(rows.key, key, strict=True))))
+
+    async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
+        if (compiled := of_query(query)) is None:
+            return None
+        with collection_held_off():
+            return rows.entities(await self._read(*compiled))
+
+    async def values(self, query: Select[Any]) -> list[Record] | None:
+        compiled = of_query(query)
+        return None if compiled is None else await self._read(*compiled)
+
+    async def add(self, rows: Rows[M], entity: M) -> bool:
+        values = rows.to_insert(entity)
+        if values is None or not issubclass(rows.model, Identified):
+            return False  # of a key that others may use, too, nobody could say whose row it is
+        statement = insert_of(rows, frozenset(values))
+
+        async def again() -> list[Record]:
+            try:
+                return await self._write(rows, statement, values)
+            except AlreadyExists as error:
+                if error.facts["constraint"] != rows.table.primary_key.name:
+                    raise
+                return await self._read(select_by_key(rows), values)
+
+        records = await self._settled(rows, statement, values, again)
+        rows.inserted(entity, values, records)
+        return True
+
+    async def update(self, rows: Rows[M], entity: M) -> bool:
+        changes = rows.to_update(entity)
+        if not changes or rows.version is None:
+            return False
+        names = frozenset(changes)
+        statement, values = update_of(rows, names), update_arguments(rows, entity, changes)
+        stored = as_changed(rows, names, is_versioned=True)
+        again = self._again(rows, statement, stored, values)
+        records = await self._settled(rows, statement, values, again)
+        check_one(rows, records)
+        rows.updated(entity, records[0], None)
+        return True
+
+    async def change(self, rows: Rows[M], statement: Statement, values: Values) -> M | None:
+        stored = as_changed(rows, frozenset(values).difference(rows.key) & rows.columns.keys())
+        again = self._again(rows, statement, stored, values)
+        records = await self._settled(rows, statement, values, again)
+        return rows.entity(records[0]) if records else None
+
+    async def _read(self, statement: Statement, values: Values) -> list[Record]:
+        try:
+            return await self._pool.fetch(statement, values)
+        except DatabaseUnavailable:  # the server may be back, and only the connections stale
+            return await self._pool.retry(lambda: self._pool.fetch(statement, values), work=Work.STATEMENT)
+
+    async def _write(self, rows: Rows[Any], statement: Statement, values: Values) -> list[Record]:
+        try:
+            return await self._pool.fetch(statement, values, intends=True)
+        finally:
+            for watcher in list(self._pool.watchers):
+                await watcher.rows_written(frozenset({rows.table.name}))
+
+    async def _settled(
+        self, rows: Rows[Any], statement: Statement, values: Values, again: Attempt
+    ) -> list[Record]:
+        """What *statement* gives; where its answer is lost, what it gives *again*."""
+        try:
+            return await self._write(rows, statement, values)
+        except DatabaseUnavailable as loss:
+            try:
+                return await self._pool.retry(again, work=Work.STATEMENT)
+            except DatabaseUnavailable as error:
+                if not isinstance(loss, ConnectionLost):
+                    raise  # nothing was ever sent
+                key = tuple(values[name] for name in rows.key)
+                raise CommitUnknown("of a statement", table=rows.table.name, key=key) from error
+
+    def _again(self, rows: Rows[Any], statement: Statement, stored: Statement, values: Values) -> Attempt:
+        async def again() -> list[Record]:
+            if records := await self._write(rows, statement, values):
+                return records
+            if records := await self._read(stored, values):
+                return records
+            key = tuple(values[name] for name in rows.key)
+            if await self._read(select_by_key(rows), values):
+                raise CommitUnknown("others changed the row since", table=rows.table.name, key=key)
+            return []
+
+        return again
