@@ -106,7 +106,7 @@ class _OwnTransaction:
         if inspect.isasyncgenfunction(function):
             call = partial(self._stream, method)
         elif getattr(function, "is_one_statement", False) and self._pool.runs_single_statements:
-            bound = getattr(repository.outside(OnItsOwn(self._pool)), method)
+            bound = getattr(repository(OnItsOwn(self._pool)), method)
             call = partial(self._send, bound, method)
         else:
             call = partial(self._call, method)

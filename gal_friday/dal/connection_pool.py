@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from sqlalchemy import Text, bindparam, func, select, text
+from sqlalchemy import Text, bindparam, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import (
@@ -28,13 +28,13 @@ from gal_friday.dal.error_translation import (
     refuse_void_transaction,
     translate_orm_errors,
 )
+from gal_friday.dal.hot_path.place import TELL_OF_NEW
 from gal_friday.dal.hot_path.rows import Values
 from gal_friday.dal.hot_path.statements import Record, Statement, fetch, statement_of
-from gal_friday.dal.hot_path.place import TELL_OF_NEW
 from gal_friday.dal.marked_commits import (
-    MarkingConnection,
     MARKER_SETTING,
     CommitMessage,
+    MarkingConnection,
     check_answerable,
     settle,
     to_be_marked,
@@ -67,7 +67,9 @@ BEGIN = text(
 
 #: The server parameter that names the leases a process holds.
 LEASE_SETTING = "gal_friday.lease"
-NAME_LEASES = statement_of(select(func.set_config(LEASE_SETTING, bindparam("leases", type_=Text), False)))
+NAME_LEASES = statement_of(
+    text("SELECT set_config('gal_friday.lease', :leases, false)").bindparams(bindparam("leases", type_=Text))
+)
 
 T = TypeVar("T")
 
@@ -334,9 +336,7 @@ class DatabaseConnectionPool:
                     if written := tables_written(session.sync_session, watcher=watcher):
                         await watcher.rows_written(written)
 
-    async def fetch(
-        self, statement: Statement, values: Values, *, intends: bool = False
-    ) -> list[Record]:
+    async def fetch(self, statement: Statement, values: Values, *, intends: bool = False) -> list[Record]:
         """The records of *statement*, a transaction of its own in one round trip; not behind PgBouncer.
 
         With *intends* it names the leases of this process, as every transaction does. Raises ConnectionLost

@@ -120,6 +120,16 @@ def refuse_void_transaction(connection: AsyncConnection) -> None:
         raise DatabaseError(_VOID_EXPLANATION)
 
 
+@contextmanager
+def voiding(info: dict[str, Any]) -> Iterator[None]:
+    """A write in the transaction of the connection whose *info* is given: void where the write fails."""
+    try:
+        yield
+    except PersistenceError:
+        info[_VOID] = True
+        raise
+
+
 def refuse_void(session: Session, info: Mapping[str, Any]) -> None:
     """Raise DatabaseError where the transaction of *session*, its connection's *info* given, is void."""
     if info.get(_VOID) or not session.is_active:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import exc
-from sqlalchemy.util.concurrency import greenlet_spawn
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from gal_friday.dal.error_translation import DRIVER_ERRORS, connection_failure
 from gal_friday.errors import PoolTimeout
@@ -40,6 +40,11 @@ class Lent:
     since: float = field(default_factory=time.monotonic)
 
     @property
+    def is_broken(self) -> bool:
+        driver: Any = self.connection.driver_connection
+        return driver is None or bool(driver.is_closed())
+
+    @property
     def age(self) -> float:
         return time.monotonic() - self.since
 
@@ -67,7 +72,7 @@ class MeasuredPool(AsyncAdaptedQueuePool):
         """A connection for single statements, each a transaction of its own. Raises as `connect` does."""
         while self._kept:
             lent = self._kept.pop()
-            if lent.connection.driver_connection.is_closed() or lent.age > self._recycle_seconds:
+            if lent.is_broken or lent.age > self._recycle_seconds:
                 self.drop(lent)
                 continue
             self._counters.acquisitions += 1

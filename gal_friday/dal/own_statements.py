@@ -6,6 +6,7 @@ what is found then tells.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Select
@@ -25,7 +26,6 @@ from gal_friday.dal.hot_path.statements import (
     update_of,
 )
 from gal_friday.dal.models import Base
-from gal_friday.dal.models.models_base import Identified
 from gal_friday.dal.retry_policy import Work
 from gal_friday.errors import AlreadyExists, CommitUnknown, ConnectionLost, DatabaseUnavailable
 
@@ -55,7 +55,7 @@ class OnItsOwn:
 
     async def add(self, rows: Rows[M], entity: M) -> bool:
         values = rows.to_insert(entity)
-        if values is None or not issubclass(rows.model, Identified):
+        if values is None or not rows.is_identified:
             return False  # of a key that others may use, too, nobody could say whose row it is
         statement = insert_of(rows, frozenset(values))
 
@@ -77,16 +77,15 @@ class OnItsOwn:
             return False
         names = frozenset(changes)
         statement, values = update_of(rows, names), update_arguments(rows, entity, changes)
-        stored = as_changed(rows, names, is_versioned=True)
-        again = self._again(rows, statement, stored, values)
+        again = partial(self._again, rows, statement, values, names)
         records = await self._settled(rows, statement, values, again)
         check_one(rows, records)
         rows.updated(entity, records[0], None)
         return True
 
     async def change(self, rows: Rows[M], statement: Statement, values: Values) -> M | None:
-        stored = as_changed(rows, frozenset(values).difference(rows.key) & rows.columns.keys())
-        again = self._again(rows, statement, stored, values)
+        names = frozenset(rows.columns).intersection(values).difference(rows.key)
+        again = partial(self._again, rows, statement, values, names)
         records = await self._settled(rows, statement, values, again)
         return rows.entity(records[0]) if records else None
 
@@ -118,15 +117,15 @@ class OnItsOwn:
                 key = tuple(values[name] for name in rows.key)
                 raise CommitUnknown("of a statement", table=rows.table.name, key=key) from error
 
-    def _again(self, rows: Rows[Any], statement: Statement, stored: Statement, values: Values) -> Attempt:
-        async def again() -> list[Record]:
-            if records := await self._write(rows, statement, values):
-                return records
-            if records := await self._read(stored, values):
-                return records
+    async def _again(
+        self, rows: Rows[Any], statement: Statement, values: Values, names: frozenset[str]
+    ) -> list[Record]:
+        """What an UPDATE of the attributes *names* gives that may have been carried out before."""
+        if records := await self._write(rows, statement, values):
+            return records
+        if records := await self._read(as_changed(rows, names), values):
+            return records
+        if await self._read(select_by_key(rows), values):
             key = tuple(values[name] for name in rows.key)
-            if await self._read(select_by_key(rows), values):
-                raise CommitUnknown("others changed the row since", table=rows.table.name, key=key)
-            return []
-
-        return again
+            raise CommitUnknown("the row was changed by others, too", table=rows.table.name, key=key)
+        return []

@@ -1,6 +1,8 @@
 """INSERT … ON CONFLICT DO UPDATE: which rows are sent, in which order, and what became of each."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -8,7 +10,6 @@ from sqlalchemy import (
     Column,
     ColumnDefault,
     ColumnElement,
-    Dialect,
     Index,
     Table,
     UniqueConstraint,
@@ -18,10 +19,11 @@ from sqlalchemy import (
     literal_column,
     or_,
 )
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.types import TypeDecorator
 
 from gal_friday.dal.models import Base
+from gal_friday.dal.models.types import DIALECT
 from gal_friday.errors import InvalidValue
 
 Row = dict[str, Any]
@@ -38,38 +40,104 @@ def given_values(entity: Base) -> Row:
     }
 
 
-def statements_of(
-    table: Table, key: Sequence[str], entities: Iterable[Base], dialect: Dialect
-) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
-    """The columns and rows of each statement it takes: rows that give the same columns go together.
+@dataclass(frozen=True, slots=True)
+class Rowset:
+    """Rows that give the same columns: one statement's."""
 
-    Of rows with the same *key* only the last is among them. They come in the order of their keys, so that
-    whoever stores the same rows locks them in the same order. Raises InvalidValue for a key that cannot be
-    stored.
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    def in_order(self, table: Table, key: Sequence[str]) -> list[Row]:
+        """The rows by column name, in the order of their *key*.
+
+        So whoever stores the same rows locks them in the same order. Raises InvalidValue for a key no column
+        can keep.
+        """
+        parts = [(self.columns.index(name), table.c[name]) for name in key if name in self.columns]
+
+        def comparable(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:
+            return [(row[place] is None, _comparable(column, row[place])) for place, column in parts]
+
+        return [dict(zip(self.columns, row, strict=True)) for row in sorted(self.rows, key=comparable)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How entities that have the same attributes set become rows."""
+
+    columns: tuple[str, ...]
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    key: Callable[[tuple[Any, ...]], Any]
+
+
+def rowsets_of(table: Table, key: Sequence[str], entities: Iterable[Base]) -> list[Rowset]:
+    """The rows of *entities*; of those with the same *key* only the last.
+
+    Raises InvalidValue for a key that cannot be stored.
     """
-    rows: dict[tuple[Any, ...], Row] = {}
+    shapes: dict[tuple[str, ...], _Shape] = {}
+    latest: dict[Any, tuple[_Shape, tuple[Any, ...]]] = {}
     nulls_are_equal = _nulls_are_equal(table, key)
     for number, entity in enumerate(entities):
-        row = _with_default_key(table, key, given_values(entity))
-        parts = tuple(
-            (row.get(name) is None, _comparable(table.c[name], row.get(name), dialect)) for name in key
-        )
-        one_of_a_kind = not nulls_are_equal and any(missing for missing, _ in parts)
-        rows[(*parts, number if one_of_a_kind else 0)] = row
-    by_columns: dict[tuple[str, ...], list[Row]] = {}
-    for identity in sorted(rows):
-        by_columns.setdefault(tuple(sorted(rows[identity])), []).append(rows[identity])
-    yield from sorted(by_columns.items())
+        given = entity.__dict__
+        names = tuple(given)
+        if (shape := shapes.get(names)) is None:
+            shape = shapes[names] = _shape_of(table, key, entity)
+        values = shape.values(given)
+        identity = shape.key(values)
+        if not nulls_are_equal and None in identity:
+            identity = (*identity, number)  # one of a kind
+        try:
+            latest[identity] = shape, values
+        except TypeError:
+            for name, value in zip(key, identity, strict=True):
+                _comparable(table.c[name], value)
+            raise
+    by_columns: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for shape, values in latest.values():
+        by_columns.setdefault(shape.columns, []).append(values)
+    return [Rowset(columns, by_columns[columns]) for columns in sorted(by_columns)]
+
+
+def _shape_of(table: Table, key: Sequence[str], entity: Base) -> _Shape:
+    attributes = {
+        column.name: attribute.key
+        for attribute in inspect(type(entity)).column_attrs
+        for column in attribute.columns
+        if attribute.key in entity.__dict__ and column.computed is None
+    }
+    # The part of the key that would be filled in when it is sent.
+    defaults = {
+        name: default.arg
+        for name in key
+        if name not in attributes and isinstance(default := table.c[name].default, ColumnDefault)
+    }
+    columns = tuple(sorted([*attributes, *defaults]))
+    given = _tuple_of([attributes.get(name, name) for name in columns])
+    places = [columns.index(name) if name in columns else None for name in key]
+
+    def key_of(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple([None if place is None else values[place] for place in places])
+
+    if not defaults:
+        return _Shape(columns, given, key_of)
+    return _Shape(columns, lambda values: given({**defaults, **values}), key_of)
+
+
+def _tuple_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple([values[name] for name in names])
 
 
 def upsert(
-    table: Table,
+    statement: Insert,
     key: Sequence[str],
     overwrite: Sequence[str],
     may_replace: Callable[[Insert], ColumnElement[bool]] | None,
 ) -> Insert:
     """Store a row, or its columns *overwrite* where one with its *key* is there, unless it is as given."""
-    statement = insert(table)
+    table = statement.table
     if not overwrite:
         return statement.on_conflict_do_nothing(index_elements=key)
     excluded = statement.excluded
@@ -92,20 +160,11 @@ def was_inserted(table: Table, key: Sequence[str]) -> ColumnElement[bool]:
     return ~exists().select_from(before).where(*same)
 
 
-def _with_default_key(table: Table, key: Sequence[str], row: Row) -> Row:
-    """*row* with the part of its key that would be filled in when it is sent."""
-    for name in key:
-        default = table.c[name].default
-        if name not in row and isinstance(default, ColumnDefault) and default.is_scalar:
-            row[name] = default.arg
-    return row
-
-
-def _comparable(column: Column[Any], value: Any, dialect: Dialect) -> Any:
+def _comparable(column: Column[Any], value: Any) -> Any:
     """*value* in the one form its column takes, so that those spelled differently are seen to be equal."""
     assert isinstance(column.type, TypeDecorator)  # every column has a type of ours
     try:
-        return column.type.process_bind_param(value, dialect)
+        return column.type.process_bind_param(value, DIALECT)
     except InvalidValue as error:
         place = {"table": column.table.name, "column": column.name}
         raise InvalidValue(error.explanation, **{**error.facts, **place}) from None

@@ -1,6 +1,7 @@
 """Where statements of the hot path run: a repository is given the one or the other."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
@@ -8,14 +9,22 @@ from sqlalchemy import Select, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
-from gal_friday.dal.error_translation import refuse_void, translate_orm_errors
+from gal_friday.dal.error_facts import Sent
+from gal_friday.dal.error_translation import (
+    refuse_void,
+    translate_orm_errors,
+    translated_driver_error,
+    voiding,
+)
 from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
+    KEYS,
     Record,
     Statement,
     check_one,
     fetch,
+    filled_of_many,
     insert_of,
     of_query,
     select_by_key,
@@ -24,6 +33,7 @@ from gal_friday.dal.hot_path.statements import (
 )
 from gal_friday.dal.models import Base
 from gal_friday.dal.write_notices import note_write
+from gal_friday.errors import PersistenceError
 
 M = TypeVar("M", bound=Base)
 
@@ -85,11 +95,11 @@ class InSession:
         values = rows.to_insert(entity)
         if values is None:
             return False
-        records = await self._fetch(insert_of(rows, frozenset(values)), values)
+        records = await self._written(insert_of(rows, frozenset(values)), values)
         self._tell_of_new(self._sync, entity)
         note_write(self._sync, rows.table.name)
         rows.inserted(entity, values, records)
-        self._sync.add(entity)
+        self._adopt(entity)
         return True
 
     async def update(self, rows: Rows[M], entity: M) -> bool:
@@ -104,8 +114,10 @@ class InSession:
         if not changes:
             return False
         statement, values = update_of(rows, frozenset(changes)), update_arguments(rows, entity, changes)
-        records = await fetch(await self._connection(), statement, values, info=self._info)
-        check_one(rows, records)
+        connection = await self._connection()
+        with voiding(self._info):
+            records = await fetch(connection, statement, values, info=self._info)
+            check_one(rows, records)
         note_write(sync, rows.table.name)
         rows.updated(entity, records[0], sync)
         sync.add(entity)
@@ -116,7 +128,7 @@ class InSession:
             return None
         if rows.identity(tuple([values[name] for name in rows.key])) in self._sync.identity_map:
             return None
-        records = await self._fetch(statement, values)
+        records = await self._written(statement, values)
         note_write(self._sync, rows.table.name)
         return self._adopted(rows, records[0]) if records else None
 
@@ -125,7 +137,7 @@ class InSession:
             return None
         with collection_held_off():
             records = await self._fetch(*compiled)
-            if self._sync.identity_map and self._holds_expired(rows, records):
+            if len(self._sync.identity_map) and self._holds_expired(rows, records):
                 return None
             return [self._adopted(rows, record) for record in records]
 
@@ -134,12 +146,58 @@ class InSession:
             return None
         return await self._fetch(*compiled)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the session takes entities from here."""
+        return self._tell_of_new is not None
+
+    @property
+    def takes_new(self) -> bool:
+        """Whether it takes new ones: in a savepoint it has to know by itself which are."""
+        return self.is_ours and not self._sync.in_nested_transaction()
+
+    async def read_back(self, rows: Rows[M], entities: Sequence[M], values: Sequence[Values]) -> None:
+        """Make new *entities*, copied with these *values*, the session's, with what the server filled in."""
+        assert self._tell_of_new is not None
+        (key,) = rows.key
+        statement = filled_of_many(rows, frozenset(values[0]))
+        records = await self._fetch(statement, {KEYS: [of_one[key] for of_one in values]})
+        found = {record[rows.columns[key].name]: record for record in records}
+        for entity, of_one in zip(entities, values, strict=True):
+            self._tell_of_new(self._sync, entity)
+            rows.inserted(entity, of_one, [found[of_one[key]]])
+            self._adopt(entity)
+
+    @asynccontextmanager
+    async def writing(self, sent: Sent) -> AsyncIterator[asyncpg.Connection]:
+        """The connection, for what is *sent* of a block that writes; its errors are those of a statement."""
+        connection = await self._flushed()
+        if sent.table is not None:
+            note_write(self._sync, sent.table.name)
+        try:
+            with voiding(self._info):
+                yield connection
+        except Exception as error:
+            failure = translated_driver_error(error, sent, connection=connection, info=self._info)
+            if failure is None or isinstance(error, PersistenceError):
+                raise
+            raise failure from error
+
+    async def _written(self, statement: Statement, values: Values) -> list[Record]:
+        connection = await self._flushed()
+        with voiding(self._info):
+            return await fetch(connection, statement, values, info=self._info)
+
     async def _fetch(self, statement: Statement, values: Values) -> list[Record]:
+        return await fetch(await self._flushed(), statement, values, info=self._info)
+
+    async def _flushed(self) -> asyncpg.Connection:
+        """The connection, with nothing left in the session that is still to be sent."""
         sync = self._sync
         if sync.new or sync.deleted or sync.identity_map.check_modified():
             with translate_orm_errors():
                 await self._session.flush()
-        return await fetch(await self._connection(), statement, values, info=self._info)
+        return await self._connection()
 
     async def _connection(self) -> asyncpg.Connection:
         transaction = self._sync.get_transaction()
@@ -154,13 +212,17 @@ class InSession:
     def _adopted(self, rows: Rows[M], record: Record) -> M:
         """The session's entity of this row: the one it has, else one that becomes its own."""
         identity_map = self._sync.identity_map
-        if identity_map and (held := identity_map.get(rows.identity_of_record(record))) is not None:
+        if len(identity_map) and (held := identity_map.get(rows.identity_of_record(record))) is not None:
             return held
         entity = rows.entity(record)
+        self._adopt(entity)
+        return entity
+
+    def _adopt(self, entity: Base) -> None:
+        """Make an entity the session's that it has none of with the same key; quicker than to add it."""
         state = inspect(entity)
         state.session_id = self._sync.hash_key
-        identity_map.add(state)
-        return entity
+        self._sync.identity_map.add(state)
 
     def _holds_expired(self, rows: Rows[M], records: list[Record]) -> bool:
         held = map(self._sync.identity_map.get, map(rows.identity_of_record, records))

@@ -6,10 +6,12 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Column, ColumnDefault, Table, inspect
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
-from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm import ClassManager, InstanceState, Session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.types import TypeEngine
 
 from gal_friday.dal.models import Base
+from gal_friday.dal.models.models_base import Identified
 from gal_friday.dal.models.types import ClosedSet, UtcDateTime, dumps
 
 M = TypeVar("M", bound=Base)
@@ -41,7 +43,8 @@ class _Members(dict[str | None, Any]):
     """Members of a closed set by their text."""
 
     def __init__(self, kind: ClosedSet) -> None:
-        super().__init__({None: None, **{member.value: member for member in kind.enum}})
+        super().__init__({member.value: member for member in kind.enum})
+        self[None] = None
         self._enum = kind.enum
 
     def __missing__(self, text: str) -> Any:
@@ -78,18 +81,19 @@ class Rows(Generic[M]):
             for name, column in self.columns.items()
             if isinstance(column.default, ColumnDefault) and column.default.is_scalar
         }
+        #: Whether a row has an id of its own, made by the client.
+        self.is_identified = issubclass(model, Identified)
         #: Whether every default made by the client is a constant: others SQLAlchemy has to fill in.
         self.is_plain = all(
             (column.default is None or name in self.defaults) and column.onupdate is None
             for name, column in self.columns.items()
         )
         self.readers = [
-            (name, read)
-            for name, column in self.columns.items()
-            if (read := reader(column.type)) is not None
+            (name, read) for name, column in self.columns.items() if (read := reader(column.type)) is not None
         ]
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
-        self._new = mapper.class_manager.new_instance
+        self._new = model.__new__
+        self._manager: ClassManager[Any] = mapper.class_manager
         self._identity_class = mapper.class_
         self._key_columns = [self.columns[name].name for name in self.key]
 
@@ -100,10 +104,12 @@ class Rows(Generic[M]):
             values[name] = values.pop(column)
         for name, read in self.readers:
             values[name] = read(values[name])
-        entity = self._new()
-        entity.__dict__.update(values)
-        _state_of(entity).key = (self._identity_class, tuple([values[name] for name in self.key]), None)
-        return cast("M", entity)
+        entity = self._new(self.model)
+        state: InstanceState[Any] = InstanceState(entity, self._manager)
+        values["_sa_instance_state"] = state
+        entity.__dict__ = values
+        state.key = (self._identity_class, tuple([values[name] for name in self.key]), None)
+        return entity
 
     def entities(self, records: Iterable[Mapping[str, Any]]) -> list[M]:
         return [self.entity(record) for record in records]
@@ -125,15 +131,12 @@ class Rows(Generic[M]):
         As in SQLAlchemy, an attribute that is None is one that was not given.
         """
         given = entity.__dict__
-        if _state_of(entity).key is not None or _state_of(entity).session_id is not None or not self.is_plain:
+        state = instance_state(entity)
+        if state.key is not None or state.session_id is not None or not self.is_plain:
             return None
         if not self.relationships.isdisjoint(given):
             return None
-        values = {
-            name: value
-            for name, value in given.items()
-            if value is not None and name in self.columns
-        }
+        values = {name: value for name, value in given.items() if value is not None and name in self.columns}
         for name, default in self.defaults.items():
             if name not in values:
                 values[name] = default
@@ -146,12 +149,12 @@ class Rows(Generic[M]):
             kept[name] = values[name]
         for record in records:
             self._take(kept, record)
-        _state_of(entity).key = self.identity_of(entity)
-        _state_of(entity)._commit_all(kept)  # noqa: SLF001 -- see `updated`
+        instance_state(entity).key = self.identity_of(entity)
+        instance_state(entity)._commit_all(kept)  # noqa: SLF001 -- see `updated`
 
     def to_update(self, entity: M) -> Values | None:
         """What was changed on a stored entity, by attribute; None where SQLAlchemy has to see to it."""
-        state = _state_of(entity)
+        state = instance_state(entity)
         given = entity.__dict__
         changes = {}
         for name, before in state.committed_state.items():
@@ -169,7 +172,7 @@ class Rows(Generic[M]):
         kept = entity.__dict__
         self._take(kept, record)
         # The public ways to say that nothing is changed on an entity go through each attribute.
-        _state_of(entity)._commit_all(kept, session and session.identity_map)  # noqa: SLF001
+        instance_state(entity)._commit_all(kept, None if session is None else session.identity_map)  # noqa: SLF001
 
     def _take(self, kept: Values, record: Mapping[str, Any]) -> None:
         attributes, readers = self.attributes, dict(self.readers)
@@ -182,8 +185,3 @@ class Rows(Generic[M]):
 @cache
 def rows_of(model: type[M]) -> Rows[M]:
     return Rows(model)
-
-
-def _state_of(entity: Base) -> InstanceState[Any]:
-    return cast("InstanceState[Any]", entity._sa_instance_state)  # noqa: SLF001 -- inspect() takes ten times as long
-

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
-from sqlalchemy import ClauseElement, Executable, Table, and_, bindparam, insert, select, update
+from sqlalchemy import ARRAY, ClauseElement, Executable, Table, and_, any_, bindparam, insert, select, update
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gal_friday.dal.error_facts import Sent
@@ -21,6 +21,8 @@ Record = Mapping[str, Any]
 #: How many shapes of statements are kept compiled.
 _KEPT = 1_000
 _VERSION_READ = "version_read"
+#: The argument that is a list of keys.
+KEYS = "keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,15 @@ def insert_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
 
 
 @lru_cache(_KEPT)
+def filled_of_many(rows: Rows[Any], names: frozenset[str]) -> Statement:
+    """What the server has filled in of rows with the KEYS given, *names* having been inserted."""
+    key = rows.columns[rows.key[0]]
+    filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
+    keys = bindparam(KEYS, type_=ARRAY(key.type))
+    return statement_of(select(key, *filled).where(key == any_(keys)))
+
+
+@lru_cache(_KEPT)
 def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
     """An UPDATE of the attributes *names* of the row with key and version given, if that is its version."""
     columns = rows.columns
@@ -103,14 +114,11 @@ def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
 
 
 @lru_cache(_KEPT)
-def as_changed(rows: Rows[Any], names: frozenset[str], *, is_versioned: bool = False) -> Statement:
-    """The row with the key given if an UPDATE of the attributes *names* left it as it is."""
+def as_changed(rows: Rows[Any], names: frozenset[str]) -> Statement:
+    """The row with the key given if an UPDATE of the attributes *names* may have left it as it is."""
     columns = rows.columns
     same = [columns[name] == _argument(rows, name) for name in rows.key]
     same += [columns[name].is_not_distinct_from(_argument(rows, name)) for name in columns if name in names]
-    if is_versioned and rows.version is not None:
-        version = columns[rows.version]
-        same.append(version == bindparam(_VERSION_READ, type_=version.type) + 1)
     return statement_of(select(*columns.values()).where(*same))
 
 

@@ -4,16 +4,22 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import any_, bindparam, func, update
+
 from gal_friday.dal.attribution import recorded_as
+from gal_friday.dal.base import one_statement
 from gal_friday.dal.criteria import given, recent
+from gal_friday.dal.hot_path.rows import rows_of
+from gal_friday.dal.hot_path.statements import Statement, statement_of
 from gal_friday.dal.models.enums import WORKING_ORDER_STATUSES, OrderOrigin, OrderStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.order_lifecycle import ORDER_TRANSITIONS
 from gal_friday.dal.models.orders import Order
-from gal_friday.dal.models.types import Cost, Money
+from gal_friday.dal.models.types import Cost, Money, TextArray
 from gal_friday.dal.repositories.order_reports import OrderReports
 from gal_friday.errors import IllegalTransition, InvalidValue
 from gal_friday.money import average_price_rounded, exact
@@ -24,6 +30,14 @@ _TIME_OF = {
     OrderStatus.NEW: "submitted_at",
     OrderStatus.FILLED: "filled_at",
     OrderStatus.CANCELED: "canceled_at",
+}
+
+
+#: Where an order can come from to a status; to be FILLED takes more than that.
+_SOURCES = {
+    status: sorted(source for source, targets in ORDER_TRANSITIONS.items() if status in targets)
+    for status in OrderStatus
+    if status is not OrderStatus.FILLED
 }
 
 
@@ -127,6 +141,7 @@ class OrderRepository(OrderReports):
                 )
         return await self.transition(order_id, status, filled_quantity=filled_quantity, cost=cost)
 
+    @one_statement
     async def transition(
         self,
         order_id: UUID,
@@ -149,6 +164,10 @@ class OrderRepository(OrderReports):
         IllegalTransition where ORDER_TRANSITIONS knows no such step, fewer units are filled than before, or
         too few to be FILLED.
         """
+        if at is None and filled_quantity is None and cost is None:
+            values = {"exchange_order_id": exchange_order_id, "error_message": error_message}
+            if (moved := await self._moved(order_id, status, values)) is not None:
+                return moved
         order = await self.one(order_id)
         allowed = ORDER_TRANSITIONS[order.status]
         if status != order.status and status not in allowed:
@@ -173,12 +192,48 @@ class OrderRepository(OrderReports):
                     setattr(order, name, value)
             return await self.update(order)
 
+    async def _moved(
+        self, order_id: UUID, status: OrderStatus, values: dict[str, str | None]
+    ) -> Order | None:
+        """The order moved on in one statement; None where more has to be known of it than where it stands."""
+        if status not in _SOURCES:
+            return None
+        given = {name: value for name, value in values.items() if value is not None}
+        statement = _moving(OrderStatus(status), frozenset(given))
+        arguments = {
+            **given,
+            "id": order_id,
+            "status": status,
+            "status_at": datetime.now(UTC),
+            "sources": _SOURCES[status],
+        }
+        return await self._place.change(rows_of(Order), statement, arguments)
+
     async def add_once(self, order: Order) -> Order | None:
         """Store an order of ours; None where its client_order_id is taken at the exchange, in the account.
 
         Of several transactions that try at once, the first to commit has the id. Raises as `add` does.
         """
         return await self._add_once(order, [Order.account_id, Order.exchange, Order.client_order_id])
+
+
+@cache
+def _moving(status: OrderStatus, names: frozenset[str]) -> Statement:
+    """An UPDATE that moves an order on to *status* from where that is a legal step, and sets *names*."""
+    table = rows_of(Order).table
+    columns = table.c
+    at = bindparam("status_at", type_=columns.status_at.type)
+    changes: dict[str, Any] = {name: bindparam(name, type_=columns[name].type) for name in sorted(names)}
+    changes |= {"status": bindparam("status", type_=columns.status.type), "status_at": at}
+    if moment := _TIME_OF.get(status):
+        changes[moment] = func.coalesce(columns[moment], at)
+    return statement_of(
+        update(table)
+        .where(columns.id == bindparam("id", type_=columns.id.type))
+        .where(columns.status == any_(bindparam("sources", type_=TextArray())))
+        .values(changes)
+        .returning(*columns)
+    )
 
 
 def _filled(order: Order, filled_quantity: Decimal | None, cost: Decimal | None) -> dict[str, Decimal | None]:

@@ -1,0 +1,166 @@
+"""Columns of values as the texts COPY takes, checked a whole column at a time.
+
+A column is checked by what can be asked of all its values at once, in C: their types, and one look over
+their joined texts. Only where that finds something is each value put through its column's type, which refuses
+it or says how it is kept.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Column
+from sqlalchemy.types import TypeDecorator
+
+from gal_friday.dal.error_facts import WITHHELD_TABLES
+from gal_friday.dal.models.types import (
+    DIALECT,
+    CalendarDate,
+    ClosedSet,
+    ExactNumeric,
+    Flag,
+    Identifier,
+    Json,
+    LongNumber,
+    PlainText,
+    UtcDateTime,
+    WholeNumber,
+    dumps,
+)
+from gal_friday.errors import InvalidValue
+
+NULL = r"\N"
+
+Texts = list[str]
+
+_NOTHING = type(None)
+_zone = attrgetter("tzinfo")
+_hex = attrgetter("hex")
+_FLAGS = {True: "t", False: "f"}
+_SPECIAL = re.compile(r"[\\\r\n\x00\ud800-\udfff]")
+_ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def can_be_copied(*columns: Column[Any]) -> bool:
+    """Whether this module knows the texts of the columns' types."""
+    return all(isinstance(column.type, tuple(_TEXT_OF)) for column in columns)
+
+
+def texts_of(column: Column[Any], values: Sequence[Any], *, first_row: int = 0) -> Texts:
+    """*values* of a column as COPY's texts. Raises InvalidValue with table, column, row and value."""
+    kind = column.type
+    assert isinstance(kind, TypeDecorator)
+    types = set(map(type, values))
+    if _NOTHING in types:
+        there = [value for value in values if value is not None]
+        texts = iter(_quick(kind, types - {_NOTHING}, there) or _one_by_one(column, values, there, first_row))
+        return [NULL if value is None else next(texts) for value in values]
+    return _quick(kind, types, values) or _one_by_one(column, values, values, first_row)
+
+
+def _quick(kind: TypeDecorator[Any], types: set[type], values: Sequence[Any]) -> Texts | None:
+    """The texts, or None where something asks for a closer look."""
+    if not values or len(types) > 1:
+        return None
+    (only,) = types
+    text = next(text for known, text in _COLUMN_OF.items() if isinstance(kind, known))
+    return text(kind, only, values)
+
+
+def _decimals(kind: ExactNumeric, only: type, values: Sequence[Any]) -> Texts | None:
+    if only is not Decimal:
+        return None
+    texts = list(map(str, values))
+    return None if _beyond(kind.precision, kind.scale).search("\n".join(texts)) else texts
+
+
+def _times(_: UtcDateTime, only: type, values: Sequence[Any]) -> Texts | None:
+    in_utc = only is datetime and set(map(_zone, values)) == {UTC}
+    return list(map(datetime.isoformat, values)) if in_utc else None
+
+
+def _plain(kind: PlainText, only: type, values: Sequence[Any]) -> Texts | None:
+    if only is not str or (kind.length is not None and max(map(len, values)) > kind.length):
+        return None
+    joined = "\t".join(values)
+    return None if joined.count("\t") >= len(values) or _SPECIAL.search(joined) else list(values)
+
+
+def _members(kind: ClosedSet, only: type, values: Sequence[Any]) -> Texts | None:
+    return list(map(str.__str__, values)) if only is kind.enum else None
+
+
+def _identifiers(_: Identifier, only: type, values: Sequence[Any]) -> Texts | None:
+    return list(map(_hex, values)) if issubclass(only, UUID) else None
+
+
+def _flags(_: Flag, only: type, values: Sequence[Any]) -> Texts | None:
+    return list(map(_FLAGS.__getitem__, values)) if only is bool else None
+
+
+def _whole(kind: WholeNumber | LongNumber, only: type, values: Sequence[Any]) -> Texts | None:
+    fits = only is int and -(1 << kind.bits - 1) <= min(values) and max(values) < 1 << kind.bits - 1
+    return list(map(str, values)) if fits else None
+
+
+def _unknown(kind: TypeDecorator[Any], only: type, values: Sequence[Any]) -> None:
+    """Values that have to be looked at one by one."""
+
+
+_COLUMN_OF: dict[type[TypeDecorator[Any]], Callable[[Any, type, Sequence[Any]], Texts | None]] = {
+    ExactNumeric: _decimals,
+    UtcDateTime: _times,
+    PlainText: _plain,
+    ClosedSet: _members,
+    Identifier: _identifiers,
+    Flag: _flags,
+    WholeNumber: _whole,
+    LongNumber: _whole,
+    TypeDecorator: _unknown,
+}
+
+
+def _one_by_one(column: Column[Any], values: Sequence[Any], there: Iterable[Any], first_row: int) -> Texts:
+    kind = column.type
+    assert isinstance(kind, TypeDecorator)
+    text = next(text for known, text in _TEXT_OF.items() if isinstance(kind, known))
+    texts = []
+    for value in there:
+        try:
+            texts.append(text(kind.process_bind_param(value, DIALECT)))
+        except InvalidValue as error:
+            row = first_row + next(number for number, other in enumerate(values) if other is value)
+            facts = {**error.facts, "table": column.table.name, "column": column.name, "row": row}
+            if column.table.name in WITHHELD_TABLES:
+                facts.pop("value", None)
+            raise InvalidValue(error.explanation, **facts) from None
+    return texts
+
+
+@cache
+def _beyond(precision: int, scale: int) -> re.Pattern[str]:
+    """What asks for a closer look at decimals: more digits than there is room for, an exponent, NaN."""
+    return re.compile(rf"\.\d{{{scale + 1}}}|\d{{{precision - scale + 1}}}|[^\d.\n-]")
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPED)
+
+
+_TEXT_OF: dict[type[TypeDecorator[Any]], Callable[[Any], str]] = {
+    ExactNumeric: lambda value: format(value, "f"),
+    UtcDateTime: datetime.isoformat,
+    CalendarDate: str,
+    PlainText: _escaped,
+    ClosedSet: str,
+    Identifier: _hex,
+    Flag: _FLAGS.__getitem__,
+    WholeNumber: str,
+    LongNumber: str,
+    Json: lambda value: _escaped(dumps(value)),
+}
