@@ -94,7 +94,7 @@ class Rows(Generic[M]):
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
         self._new = model.__new__
         self._manager: ClassManager[Any] = mapper.class_manager
-        self._identity_class = mapper.class_
+        self._identity_class: type[M] = mapper.class_
         self._key_columns = [self.columns[name].name for name in self.key]
 
     def entity(self, record: Mapping[str, Any]) -> M:
@@ -108,21 +108,21 @@ class Rows(Generic[M]):
         state: InstanceState[Any] = InstanceState(entity, self._manager)
         values["_sa_instance_state"] = state
         entity.__dict__ = values
-        state.key = (self._identity_class, tuple([values[name] for name in self.key]), None)
+        state.key = self.identity(tuple([values[name] for name in self.key]))
         return entity
 
     def entities(self, records: Iterable[Mapping[str, Any]]) -> list[M]:
         return [self.entity(record) for record in records]
 
-    def identity(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    def identity(self, key: tuple[Any, ...]) -> tuple[type[M], tuple[Any, ...], None]:
         """What a session knows the row with this key by."""
         return (self._identity_class, key, None)
 
-    def identity_of(self, entity: M) -> tuple[Any, ...]:
+    def identity_of(self, entity: M) -> tuple[type[M], tuple[Any, ...], None]:
         kept = entity.__dict__
         return (self._identity_class, tuple([kept[name] for name in self.key]), None)
 
-    def identity_of_record(self, record: Mapping[str, Any]) -> tuple[Any, ...]:
+    def identity_of_record(self, record: Mapping[str, Any]) -> tuple[type[M], tuple[Any, ...], None]:
         return (self._identity_class, tuple([record[column] for column in self._key_columns]), None)
 
     def to_insert(self, entity: M) -> Values | None:
