@@ -94,7 +94,7 @@ class Rows(Generic[M]):
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
         self._new = model.__new__
         self._manager: ClassManager[Any] = mapper.class_manager
-        self._identity_class: type[M] = mapper.class_
+        self._identity_class = cast("type[M]", mapper.class_)
         self._key_columns = [self.columns[name].name for name in self.key]
 
     def entity(self, record: Mapping[str, Any]) -> M:
