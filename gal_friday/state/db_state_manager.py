@@ -1,5 +1,6 @@
 """DatabaseStateManager: what an engine keeps of one account, saved and restored."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.dal.cache import Cache, CacheStats, L1Cache
+from gal_friday.dal.detached import bring_up_to_date, column_values
 from gal_friday.dal.models import (
     DEFAULT_ACCOUNT_ID,
     PortfolioPosition,
@@ -18,12 +20,15 @@ from gal_friday.dal.open_database import OpenDatabase
 from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.dal.write_notices import EVERY_TABLE
+from gal_friday.errors import TransactionConflict
 from gal_friday.state.saved_rows import SavedRows
 from gal_friday.state.signal_ledger import SignalReceipt, claim, ledger_entry
 from gal_friday.state.state_transaction import StateTransaction
-from gal_friday.state.versioned_save import Row, image_of
+from gal_friday.state.versioned_save import Image, Row, image_of, save_alone
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 
@@ -178,12 +183,36 @@ class DatabaseStateManager:
 
     async def _save(self, entity: Row, *, overwrite: bool = False) -> None:
         image = image_of(entity, account_id=self.account_id)
+        if self._actor is None and self._pool.runs_single_statements:
+            try:
+                await self._save_alone(image, overwrite=overwrite)
+            except TransactionConflict:
+                log.info("others were in the way of a save; it is done again", extra={"key": image.key})
+            else:
+                return
 
         async def attempt() -> None:
             async with self._transaction(self._actor) as (_, saved_rows):
                 await saved_rows.save_image(image, overwrite=overwrite)
 
         await self._pool.retry(attempt, work=Work.SAVE, attempts=ATTEMPTS)
+
+    async def _save_alone(self, image: Image[Row], *, overwrite: bool) -> None:
+        since = self._cache.moment()
+        try:
+            stored = await save_alone(self._pool, image, overwrite=overwrite)
+        except BaseException:
+            if isinstance(image.entity, PortfolioPosition):
+                await self._cache.discard(image.entity.position_id)
+            raise
+        finally:
+            for watcher in list(self._pool.watchers):
+                if watcher is not self:
+                    await watcher.rows_written(frozenset({image.model.__tablename__}))
+        values = column_values(stored)
+        bring_up_to_date(image.entity, image.values, values)
+        if isinstance(stored, PortfolioPosition):
+            await self._cache.put(stored.position_id, stored, since=since, written=True)
 
     async def _read(self, question: Callable[[StateTransaction], Awaitable[T]]) -> T:
         async def attempt() -> T:

@@ -5,23 +5,28 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    Executable,
-    ScalarResult,
-    bindparam,
-    inspect,
-    literal_column,
-    update,
-)
+from sqlalchemy import ColumnElement, ScalarResult, UpdateBase, bindparam, inspect, literal_column, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeDecorator
 
+from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.criteria import checked_key
 from gal_friday.dal.detached import column_values
+from gal_friday.dal.hot_path.rows import Rows, rows_of
+from gal_friday.dal.hot_path.statements import Statement, select_by_key, statement_of
 from gal_friday.dal.models import Base, PortfolioPosition, PortfolioState, PyramidingState
+from gal_friday.dal.models.types import DIALECT
+from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.write_notices import TOLD_BY
-from gal_friday.errors import InvalidValue, PersistenceError, StaleWrite
+from gal_friday.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseUnavailable,
+    InvalidValue,
+    PersistenceError,
+    StaleWrite,
+)
 from gal_friday.money import ZERO
 
 Row = TypeVar("Row", PortfolioPosition, PortfolioState, PyramidingState)
@@ -48,6 +53,26 @@ class Image(Generic[Row]):
     @property
     def model(self) -> type[Row]:
         return type(self.entity)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns to be stored."""
+        return tuple(sorted(self.values.keys() - SERVER_COLUMNS))
+
+    def binds(self, expected: int | None) -> dict[str, Any]:
+        return {**{_bind(name): self.values[name] for name in self.names}, "expected": expected}
+
+    def is_of(self, row: Row) -> bool:
+        """Whether *row* is stored as it was to be."""
+        stored = column_values(row)
+        for name, column in rows_of(self.model).columns.items():
+            assert isinstance(column.type, TypeDecorator)
+            if (
+                name in self.names
+                and column.type.process_bind_param(self.values[name], DIALECT) != stored[name]
+            ):
+                return False
+        return True
 
     @property
     def ledger(self) -> tuple[str, ...]:
@@ -88,13 +113,8 @@ async def save_image(
 
     With *overwrite* whatever is there gives way. Raises StaleWrite.
     """
-    names = tuple(sorted(name for name in image.values if name not in SERVER_COLUMNS))
-    binds = {_bind(name): image.values[name] for name in names}
-    if expected is None or overwrite:
-        statement: Executable = _insert(image.model, names, overwrite=overwrite)
-    else:
-        statement = _update(image.model, names, image.ledger)
-        binds["expected"] = expected
+    statement = _statement(image.model, image.names, image.ledger, overwrite, is_new=expected is None)
+    binds = image.binds(expected)
     stored: ScalarResult[Row] = await session.scalars(
         statement,
         binds,
@@ -102,12 +122,63 @@ async def save_image(
     )
     row = stored.one_or_none()
     if row is None:
-        raise await _refusal(session, image, expected)
+        raise _refusal(image, expected, await session.get(image.model, image.key, populate_existing=True))
     return row
 
 
+async def save_alone(pool: DatabaseConnectionPool, image: Image[Row], *, overwrite: bool) -> Row:
+    """The row as stored by a statement that is a transaction of its own. Raises as `save_image` does.
+
+    Where its answer is lost it is sent again: what is stored then tells what became of it. Raises
+    CommitUnknown where no server could be asked.
+    """
+    rows: Rows[Row] = rows_of(image.model)
+    expected = image.expected
+    statement = _alone(image.model, image.names, image.ledger, overwrite, is_new=expected is None)
+    binds = image.binds(expected)
+
+    async def stored() -> Row | None:
+        found = await pool.fetch(select_by_key(rows), dict(zip(rows.key, image.key, strict=True)))
+        return rows.entity(found[0]) if found else None
+
+    async def again() -> Row:
+        if records := await pool.fetch(statement, binds, intends=True):
+            return rows.entity(records[0])
+        row = await stored()
+        if row is None or not image.is_of(row):
+            raise _refusal(image, expected, row)
+        return row
+
+    try:
+        records = await pool.fetch(statement, binds, intends=True)
+    except ConnectionLost:
+        try:
+            return await pool.retry(again, work=Work.STATEMENT)
+        except DatabaseUnavailable as error:
+            raise CommitUnknown("of a statement", table=rows.table.name, key=image.key) from error
+    if not records:
+        raise _refusal(image, expected, await stored())
+    return rows.entity(records[0])
+
+
+@cache
+def _statement(
+    model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], overwrite: bool, *, is_new: bool
+) -> UpdateBase:
+    if is_new or overwrite:
+        return _insert(model, names, overwrite=overwrite)
+    return _update(model, names, ledger)
+
+
+@cache
+def _alone(
+    model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], overwrite: bool, *, is_new: bool
+) -> Statement:
+    return statement_of(_statement(model, names, ledger, overwrite, is_new=is_new))
+
+
 @cache  # to build a statement takes longer than to execute it
-def _insert(model: type[Base], names: tuple[str, ...], *, overwrite: bool) -> Executable:
+def _insert(model: type[Base], names: tuple[str, ...], *, overwrite: bool) -> UpdateBase:
     statement = insert(model).values({name: bindparam(_bind(name)) for name in names})
     key = _key_of(model)
     if not overwrite:
@@ -117,7 +188,7 @@ def _insert(model: type[Base], names: tuple[str, ...], *, overwrite: bool) -> Ex
 
 
 @cache
-def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) -> Executable:
+def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) -> UpdateBase:
     # Not an upsert: that would bring back a row someone removed meanwhile.
     key = _key_of(model)
     changes: dict[str, ColumnElement[Any]] = {
@@ -133,9 +204,8 @@ def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) 
     )
 
 
-async def _refusal(session: AsyncSession, image: Image[Row], expected: int | None) -> PersistenceError:
-    """Why *image* was not stored."""
-    row = await session.get(image.model, image.key, populate_existing=True)
+def _refusal(image: Image[Row], expected: int | None, row: Row | None) -> PersistenceError:
+    """Why *image* was not stored, *row* being what is."""
     found = None if row is None else row.row_version
     if image.ledger and row is not None and found == expected:
         return _kept_by_the_ledger(image)
