@@ -93,6 +93,7 @@ class BaseRepository(Generic[M]):
         if not await self._place.add(rows_of(self.model), entity):
             self._session.add(entity)
             await self._flush()
+        await self._written()
         return entity
 
     async def add_many(self, entities: Iterable[M]) -> Sequence[M]:
@@ -101,6 +102,7 @@ class BaseRepository(Generic[M]):
         if not await add_entities(self._session, rows_of(self.model), stored):
             self._session.add_all(stored)
             await self._flush()
+        await self._written()
         return stored
 
     async def add_rows(self, columns: Sequence[Ordering], rows: Iterable[Sequence[Any]]) -> int:
@@ -111,7 +113,9 @@ class BaseRepository(Generic[M]):
         """
         mapping = rows_of(self.model)
         named = [mapping.columns[direction(self.model, item).attribute] for item in columns]
-        return await add_rows(self._session, mapping, named, rows)
+        count = await add_rows(self._session, mapping, named, rows)
+        await self._written()
+        return count
 
     @one_statement
     async def get(self, key: Any) -> M | None:
@@ -325,3 +329,6 @@ class BaseRepository(Generic[M]):
     async def _flush(self) -> None:
         with translate_orm_errors():
             await self._session.flush()
+
+    async def _written(self) -> None:
+        """Called after new rows were stored; for what the server makes of them."""

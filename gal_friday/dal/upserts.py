@@ -47,6 +47,18 @@ class Rowset:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
 
+    def sorted_by(self, key: Sequence[str]) -> list[tuple[Any, ...]] | None:
+        """The rows in the order of their *key*; None where its values are not all of one kind and there."""
+        if not set(key) <= set(self.columns):
+            return None
+        parts = [self.columns.index(name) for name in key]
+        if any(None in {row[part] for row in self.rows} for part in parts):
+            return None
+        try:
+            return sorted(self.rows, key=itemgetter(*parts))
+        except TypeError:
+            return None
+
     def in_order(self, table: Table, key: Sequence[str]) -> list[Row]:
         """The rows by column name, in the order of their *key*.
 

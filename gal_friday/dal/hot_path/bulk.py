@@ -21,8 +21,8 @@ M = TypeVar("M", bound=Base)
 
 #: From so many rows on COPY is worth reading back what the server has filled in.
 WORTH_A_COPY = 200
-#: From so many rows on a stage is worth its round trips.
-WORTH_A_STAGE = 500
+#: From so many rows on arrays are worth being made.
+WORTH_ARRAYS = 500
 
 
 async def add_rows(
@@ -70,15 +70,12 @@ async def upsert_rowset(
     conflict: Callable[[Insert], Insert],
 ) -> tuple[int, int]:
     """Store rows, *conflict* saying what becomes of those that are there; how many are new, and changed."""
-    table = rows.table
+    table, place = rows.table, InSession(session)
     columns = [rows.columns[rows.attributes[name]] for name in rowset.columns]
-    if (
-        len(rowset.rows) >= WORTH_A_STAGE
-        and InSession(session).is_ours
-        and can_be_copied(*columns)
-        and set(key) <= set(rowset.columns)
-    ):
-        return await upsert_in(session, table, columns, batches(rowset.rows), key=key, conflict=conflict)
+    in_order = rowset.sorted_by(key) if len(rowset.rows) >= WORTH_ARRAYS and place.is_ours else None
+    has_moment = "created_at" in table.c and "created_at" not in rowset.columns
+    if in_order is not None and has_moment and can_be_copied(*columns):
+        return await upsert_in(place, table, columns, batches(in_order), conflict=conflict)
     returning = conflict(insert(table)).returning(was_inserted(table, key))
     flags = (await session.scalars(returning, rowset.in_order(table, key))).all()
     return sum(flags), len(flags) - sum(flags)

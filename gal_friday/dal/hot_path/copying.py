@@ -1,17 +1,16 @@
-"""Many rows at once, by COPY: as new rows, or through a stage into rows that may be there already."""
+"""Many rows at once, by COPY as new rows, or in arrays where some may be there already."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table, and_, func, select
+from sqlalchemy import ARRAY, Column, Table, Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.schema import CreateTable
 
 from gal_friday.dal.error_facts import Sent
 from gal_friday.dal.hot_path.place import InSession
+from gal_friday.dal.hot_path.statements import Statement, statement_of
 from gal_friday.dal.hot_path.texts import texts_of
 
 #: Values of some rows, a sequence for each column.
@@ -21,7 +20,6 @@ Batch = Sequence[Sequence[Any]]
 ROWS_OF_A_BATCH = 5_000
 #: Batches of one COPY, which has to end within `statement_timeout_seconds`.
 BATCHES_OF_A_STATEMENT = 10
-_STAGED = MetaData()
 
 
 def batches(rows: Iterable[Sequence[Any]]) -> Iterator[Batch]:
@@ -32,14 +30,9 @@ def batches(rows: Iterable[Sequence[Any]]) -> Iterator[Batch]:
 
 
 async def copy_in(
-    place: InSession,
-    table: Table,
-    columns: Sequence[Column[Any]],
-    given: Iterable[Batch],
-    *,
-    stage: Table | None = None,
+    place: InSession, table: Table, columns: Sequence[Column[Any]], given: Iterable[Batch]
 ) -> int:
-    """Copy the values of *columns* into *table*, or into its *stage*; gives back how many rows.
+    """Copy the values of *columns* into *table*; gives back how many rows.
 
     Raises as an INSERT of the rows would, InvalidValue with the row's number.
     """
@@ -48,7 +41,7 @@ async def copy_in(
         while (first := next(remaining, None)) is not None:
             lines = _Lines(columns, chain([first], islice(remaining, BATCHES_OF_A_STATEMENT - 1)), copied)
             await driver.copy_to_table(
-                (table if stage is None else stage).name,
+                table.name,
                 source=lines.encoded(),
                 columns=[column.name for column in columns],
                 format="text",
@@ -71,50 +64,48 @@ class _Lines:
                 for column, values in zip(self.columns, batch, strict=True)
             ]
             self.rows += len(texts[0])
-            yield ("\n".join(map("\t".join, zip(*texts, strict=True))) + "\n").encode()
+            lines: Iterable[Any] = zip(*texts, strict=True)
+            yield ("\n".join(map("\t".join, lines)) + "\n").encode()
 
 
 async def upsert_in(
-    session: AsyncSession,
+    place: InSession,
     table: Table,
     columns: Sequence[Column[Any]],
     given: Iterable[Batch],
     *,
-    key: Sequence[str],
     conflict: Callable[[Insert], Insert],
 ) -> tuple[int, int]:
     """Store the values of *columns*; how many rows are new, and how many were changed.
 
-    *conflict* says what becomes of rows that are there, by *key*. They are stored in the order of their keys,
-    so that whoever stores the same rows locks them in the same order.
+    *conflict* says what becomes of rows that are there. A column travels as an array of texts.
     """
-    stage = _stage_of(table)
-    await _clear(session, stage)
-    total = await copy_in(InSession(session), table, columns, given, stage=stage)
+    statement = _upsert_of(table, columns, conflict)
+    inserted = changed = sent = 0
+    for batch in given:
+        texts = {
+            column.name: texts_of(column, values, first_row=sent, is_escaped=False)
+            for column, values in zip(columns, batch, strict=True)
+        }
+        (counts,) = await place.write(statement, texts)
+        inserted, changed = inserted + counts["inserted"], changed + counts["changed"]
+        sent += len(batch[0])
+    return inserted, changed
+
+
+def _upsert_of(
+    table: Table, columns: Sequence[Column[Any]], conflict: Callable[[Insert], Insert]
+) -> Statement:
     names = [column.name for column in columns]
-    staged = select(*(stage.c[name] for name in names)).order_by(*(stage.c[name] for name in key))
-    stored = conflict(insert(table).from_select(names, staged)).returning(table.c[key[0]]).cte("stored")
-    same = and_(*(stage.c[name] == table.c[name] for name in key))
-    # A statement sees the table as it was before itself.
-    known = select(func.count()).select_from(stage.join(table, same)).scalar_subquery()
-    done = select(func.count()).select_from(stored).scalar_subquery()
-    were_there, written = (await session.execute(select(known, done))).one()
-    inserted = total - were_there
-    return inserted, written - inserted
-
-
-def _stage_of(table: Table) -> Table:
-    """The temporary table that rows for *table* are copied to: its columns, without any of its rules."""
-    name = f"stage_of_{table.name}"
-    if name not in _STAGED.tables:
-        columns = [Column(column.name, column.type) for column in table.columns]
-        Table(name, _STAGED, *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DELETE ROWS")
-    return _STAGED.tables[name]
-
-
-async def _clear(session: AsyncSession, stage: Table) -> None:
-    """Make *stage* an empty table of this connection."""
-    if await session.scalar(select(func.to_regclass(f"pg_temp.{stage.name}"))) is None:
-        await session.execute(CreateTable(stage))
-    else:
-        await session.execute(stage.delete())
+    given = func.unnest(*(bindparam(name, type_=ARRAY(Text)) for name in names))
+    texts = given.table_valued(*names).render_derived()
+    # What tells a row of this statement from those that were there: a partitioned table has no xmax to ask.
+    moment = func.statement_timestamp()
+    rows = select(*(cast(texts.c[column.name], column.type) for column in columns), moment)
+    into = insert(table).from_select([*names, "created_at"], rows)
+    stored = conflict(into).returning((table.c.created_at == moment).label("is_new")).cte()
+    statement = select(
+        func.count().filter(stored.c.is_new).label("inserted"),
+        func.count().filter(~stored.c.is_new).label("changed"),
+    ).select_from(stored)
+    return replace(statement_of(statement), table=table, binders=[None] * len(names))

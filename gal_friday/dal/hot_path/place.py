@@ -95,7 +95,7 @@ class InSession:
         values = rows.to_insert(entity)
         if values is None:
             return False
-        records = await self._written(insert_of(rows, frozenset(values)), values)
+        records = await self.write(insert_of(rows, frozenset(values)), values)
         self._tell_of_new(self._sync, entity)
         note_write(self._sync, rows.table.name)
         rows.inserted(entity, values, records)
@@ -128,7 +128,7 @@ class InSession:
             return None
         if rows.identity(tuple([values[name] for name in rows.key])) in self._sync.identity_map:
             return None
-        records = await self._written(statement, values)
+        records = await self.write(statement, values)
         note_write(self._sync, rows.table.name)
         return self._adopted(rows, records[0]) if records else None
 
@@ -183,7 +183,8 @@ class InSession:
                 raise
             raise failure from error
 
-    async def _written(self, statement: Statement, values: Values) -> list[Record]:
+    async def write(self, statement: Statement, values: Values) -> list[Record]:
+        """The records of a statement that writes."""
         connection = await self._flushed()
         with voiding(self._info):
             return await fetch(connection, statement, values, info=self._info)

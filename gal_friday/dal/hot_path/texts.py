@@ -6,7 +6,7 @@ it or says how it is kept.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -51,21 +51,33 @@ def can_be_copied(*columns: Column[Any]) -> bool:
     return all(isinstance(column.type, tuple(_TEXT_OF)) for column in columns)
 
 
-def texts_of(column: Column[Any], values: Sequence[Any], *, first_row: int = 0) -> Texts:
-    """*values* of a column as COPY's texts. Raises InvalidValue with table, column, row and value."""
+def texts_of(
+    column: Column[Any], values: Sequence[Any], *, first_row: int = 0, is_escaped: bool = True
+) -> Sequence[str | None]:
+    """*values* of a column as PostgreSQL reads them, *is_escaped* as COPY does.
+
+    Raises InvalidValue with table, column, row and value.
+    """
     kind = column.type
     assert isinstance(kind, TypeDecorator)
     types = set(map(type, values))
-    if _NOTHING in types:
-        there = [value for value in values if value is not None]
-        texts = iter(_quick(kind, types - {_NOTHING}, there) or _one_by_one(column, values, there, first_row))
-        return [NULL if value is None else next(texts) for value in values]
-    return _quick(kind, types, values) or _one_by_one(column, values, values, first_row)
+    there = values if _NOTHING not in types else [value for value in values if value is not None]
+    texts = _quick(kind, types - {_NOTHING}, there)
+    if texts is None:
+        texts = _one_by_one(column, values, first_row)
+        if is_escaped and isinstance(kind, PlainText | Json):
+            texts = [text.translate(_ESCAPED) for text in texts]
+    if there is values:
+        return texts
+    remaining, null = iter(texts), NULL if is_escaped else None
+    return [null if value is None else next(remaining) for value in values]
 
 
 def _quick(kind: TypeDecorator[Any], types: set[type], values: Sequence[Any]) -> Texts | None:
     """The texts, or None where something asks for a closer look."""
-    if not values or len(types) > 1:
+    if not values:
+        return []
+    if len(types) > 1:
         return None
     (only,) = types
     text = next(text for known, text in _COLUMN_OF.items() if isinstance(kind, known))
@@ -125,16 +137,17 @@ _COLUMN_OF: dict[type[TypeDecorator[Any]], Callable[[Any, type, Sequence[Any]], 
 }
 
 
-def _one_by_one(column: Column[Any], values: Sequence[Any], there: Iterable[Any], first_row: int) -> Texts:
+def _one_by_one(column: Column[Any], values: Sequence[Any], first_row: int) -> Texts:
+    """The texts of those *values* that are there, each checked by the column's type."""
     kind = column.type
     assert isinstance(kind, TypeDecorator)
     text = next(text for known, text in _TEXT_OF.items() if isinstance(kind, known))
     texts = []
-    for value in there:
+    for row, value in enumerate(values, first_row):
         try:
-            texts.append(text(kind.process_bind_param(value, DIALECT)))
+            if value is not None:
+                texts.append(text(kind.process_bind_param(value, DIALECT)))
         except InvalidValue as error:
-            row = first_row + next(number for number, other in enumerate(values) if other is value)
             facts = {**error.facts, "table": column.table.name, "column": column.name, "row": row}
             if column.table.name in WITHHELD_TABLES:
                 facts.pop("value", None)
@@ -148,19 +161,15 @@ def _beyond(precision: int, scale: int) -> re.Pattern[str]:
     return re.compile(rf"\.\d{{{scale + 1}}}|\d{{{precision - scale + 1}}}|[^\d.\n-]")
 
 
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPED)
-
-
 _TEXT_OF: dict[type[TypeDecorator[Any]], Callable[[Any], str]] = {
     ExactNumeric: lambda value: format(value, "f"),
     UtcDateTime: datetime.isoformat,
     CalendarDate: str,
-    PlainText: _escaped,
+    PlainText: str,
     ClosedSet: str,
     Identifier: _hex,
     Flag: _FLAGS.__getitem__,
     WholeNumber: str,
     LongNumber: str,
-    Json: lambda value: _escaped(dumps(value)),
+    Json: dumps,
 }

@@ -163,12 +163,13 @@ class CashFlowRepository(BaseRepository[CashFlow]):
         await self._reload_equity()
         return stored
 
-    async def _flush(self) -> None:
-        await super()._flush()
+    async def _written(self) -> None:
         await self._reload_equity()
 
     async def _reload_equity(self) -> None:
         """What the session has of equity is read anew: the trigger changed it."""
+        if self._own_session is None:
+            return
         for entity in list(self._session.identity_map.values()):
             if isinstance(entity, PortfolioState):
                 await self._session.refresh(entity)
