@@ -127,13 +127,15 @@ def _shape_of(table: Table, key: Sequence[str], entity: Base) -> _Shape:
     columns = tuple(sorted([*attributes, *defaults]))
     given = _tuple_of([attributes.get(name, name) for name in columns])
     places = [columns.index(name) if name in columns else None for name in key]
-
-    def key_of(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple([None if place is None else values[place] for place in places])
-
     if not defaults:
-        return _Shape(columns, given, key_of)
-    return _Shape(columns, lambda values: given({**defaults, **values}), key_of)
+        return _Shape(columns, given, _places_of(places))
+    return _Shape(columns, lambda values: given({**defaults, **values}), _places_of(places))
+
+
+def _places_of(places: Sequence[int | None]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    if len(places) > 1 and None not in places:
+        return itemgetter(*places)
+    return lambda values: tuple([None if place is None else values[place] for place in places])
 
 
 def _tuple_of(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
