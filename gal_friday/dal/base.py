@@ -22,6 +22,7 @@ from gal_friday.dal.criteria import (
 )
 from gal_friday.dal.error_translation import translate_orm_errors
 from gal_friday.dal.hot_path.bulk import add_entities, add_rows, upsert_rowset
+from gal_friday.dal.hot_path.frames import FrameKind, frame_of
 from gal_friday.dal.hot_path.place import InSession, Place
 from gal_friday.dal.hot_path.rows import rows_of
 from gal_friday.dal.models import Base
@@ -245,6 +246,33 @@ class BaseRepository(Generic[M]):
                         reader.expunge(entity)
             finally:
                 await result.close()
+
+    async def frame(
+        self,
+        *criteria: Criterion,
+        columns: Sequence[Ordering] | None = None,
+        order_by: Ordering | Sequence[Ordering] | None = None,
+        limit: int | None = None,
+        kind: FrameKind = "polars",
+        exact: bool = True,
+    ) -> Any:
+        """The same rows as `find_all` as columns: a polars.DataFrame, a pyarrow.Table, a pandas.DataFrame, or
+        a dict of NumPy arrays.
+
+        *columns* default to all. Times are microseconds in UTC. Decimals stay what they are, as Arrow's
+        decimals, or with *exact* off are floats, which takes a fraction of the time and of the memory; ids,
+        members of closed sets and JSON are text. Raises ConfigurationError where the libraries of the extras
+        `frames` and `pandas` are not installed.
+        """
+        statement = self._select(*criteria, order_by=order_by)
+        if limit is not None:
+            statement = statement.limit(checked_limit(limit))
+        mapping = rows_of(self.model)
+        names = list(mapping.columns)
+        if columns is not None:
+            names = [direction(self.model, item).attribute for item in columns]
+        named = {name: mapping.columns[name] for name in names}
+        return await frame_of(InSession(self._session), statement, named, kind=kind, exact=exact)
 
     async def upsert_many(
         self,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, Table, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy import ARRAY, Column, ColumnClause, Table, Text, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from gal_friday.dal.error_facts import Sent
@@ -16,7 +16,8 @@ from gal_friday.dal.hot_path.texts import texts_of
 #: Between the values of a column that travels as one text, and in place of one that is not there.
 SEPARATOR, NOTHING = "\x1f", "\x1e"
 
-_SEPARATOR, _NOTHING = literal_column("chr(31)"), literal_column("chr(30)")
+_SEPARATOR: ColumnClause[str] = literal_column("chr(31)", Text)
+_NOTHING: ColumnClause[str] = literal_column("chr(30)", Text)
 
 #: Values of some rows, a sequence for each column.
 Batch = Sequence[Sequence[Any]]

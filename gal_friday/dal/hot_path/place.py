@@ -183,6 +183,25 @@ class InSession:
                 raise
             raise failure from error
 
+    async def copy_out(self, statement: Statement, values: Values) -> bytearray:
+        """The rows of a query as COPY writes them in CSV."""
+        connection, pieces = await self._flushed(), bytearray()
+
+        async def keep(data: bytes) -> None:
+            pieces.extend(data)
+
+        try:
+            await connection.copy_from_query(
+                statement.text, *statement.arguments(values), output=keep, format="csv"
+            )
+        except Exception as error:
+            sent = statement.sent(values)
+            failure = translated_driver_error(error, sent, connection=connection, info=self._info)
+            if failure is None or isinstance(error, PersistenceError):
+                raise
+            raise failure from error
+        return pieces
+
     async def write(self, statement: Statement, values: Values) -> list[Record]:
         """The records of a statement that writes."""
         connection = await self._flushed()

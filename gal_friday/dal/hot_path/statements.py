@@ -156,6 +156,13 @@ def of_query(query: Executable) -> tuple[Statement, Values] | None:
     return statement, dict(compiled.construct_params(extracted_parameters=key.bindparams))
 
 
+def with_values(query: ClauseElement) -> tuple[Statement, Values]:
+    """Any *query*, compiled for this once, and its arguments."""
+    compiled = query.compile(dialect=DRIVER_DIALECT, compile_kwargs={"render_postcompile": True})
+    assert isinstance(compiled, SQLCompiler)
+    return _of_compiled(compiled), dict(compiled.params)
+
+
 def _compiled_query(query: Any, key: Any) -> tuple[SQLCompiler, Statement | None]:
     compiled = DRIVER_DIALECT.statement_compiler(DRIVER_DIALECT, query, cache_key=key)
     assert isinstance(compiled, SQLCompiler)

@@ -20,16 +20,15 @@ from sqlalchemy.types import TypeDecorator
 from gal_friday.dal.error_facts import WITHHELD_TABLES
 from gal_friday.dal.models.types import (
     DIALECT,
+    AnyWholeNumber,
     CalendarDate,
     ClosedSet,
     ExactNumeric,
     Flag,
     Identifier,
     Json,
-    LongNumber,
     PlainText,
     UtcDateTime,
-    WholeNumber,
     dumps,
 )
 from gal_friday.errors import InvalidValue
@@ -115,7 +114,7 @@ def _flags(_: Flag, only: type, values: Sequence[Any]) -> Texts | None:
     return list(map(_FLAGS.__getitem__, values)) if only is bool else None
 
 
-def _whole(kind: WholeNumber | LongNumber, only: type, values: Sequence[Any]) -> Texts | None:
+def _whole(kind: AnyWholeNumber, only: type, values: Sequence[Any]) -> Texts | None:
     fits = only is int and -(1 << kind.bits - 1) <= min(values) and max(values) < 1 << kind.bits - 1
     return list(map(str, values)) if fits else None
 
@@ -131,8 +130,7 @@ _COLUMN_OF: dict[type[TypeDecorator[Any]], Callable[[Any, type, Sequence[Any]], 
     ClosedSet: _members,
     Identifier: _identifiers,
     Flag: _flags,
-    WholeNumber: _whole,
-    LongNumber: _whole,
+    AnyWholeNumber: _whole,
     TypeDecorator: _unknown,
 }
 
@@ -169,7 +167,6 @@ _TEXT_OF: dict[type[TypeDecorator[Any]], Callable[[Any], str]] = {
     ClosedSet: str,
     Identifier: _hex,
     Flag: _FLAGS.__getitem__,
-    WholeNumber: str,
-    LongNumber: str,
+    AnyWholeNumber: str,
     Json: dumps,
 }

@@ -220,7 +220,9 @@ class TextArray(TypeDecorator[list[str]]):
         return list(value)
 
 
-class _WholeNumber(TypeDecorator[int]):
+class AnyWholeNumber(TypeDecorator[int]):
+    """What whole numbers share."""
+
     impl = Integer
     cache_ok = True
     bits = 32
@@ -235,13 +237,13 @@ class _WholeNumber(TypeDecorator[int]):
         return value
 
 
-class WholeNumber(_WholeNumber):
+class WholeNumber(AnyWholeNumber):
     """INTEGER."""
 
     cache_ok = True
 
 
-class LongNumber(_WholeNumber):
+class LongNumber(AnyWholeNumber):
     """BIGINT."""
 
     impl = BigInteger

@@ -1,0 +1,111 @@
+"""Rows as columns: from COPY's text straight into Arrow, without an object for any row or value."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Literal
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnClause,
+    ColumnElement,
+    Double,
+    Select,
+    cast,
+    func,
+    literal_column,
+)
+from sqlalchemy.types import TypeEngine
+
+from gal_friday.dal.hot_path.place import InSession
+from gal_friday.dal.hot_path.statements import with_values
+from gal_friday.dal.models.types import AnyWholeNumber, CalendarDate, ExactNumeric, Flag, UtcDateTime
+from gal_friday.errors import ConfigurationError, InvalidFilter
+
+FrameKind = Literal["arrow", "polars", "pandas", "numpy"]
+
+_MICROSECONDS: ColumnClause[int] = literal_column("1000000", BigInteger)
+
+
+async def frame_of(
+    place: InSession, query: Select[Any], columns: Mapping[str, Column[Any]], *, kind: FrameKind, exact: bool
+) -> Any:
+    """The rows of *query* with these *columns* of its model, by their names in the frame."""
+    if kind not in _INTO:
+        raise InvalidFilter("no such kind of frame", kind=kind, kinds=sorted(_INTO))
+    arrow, csv = _library("pyarrow", "frames"), _library("pyarrow.csv", "frames")
+    sent = (_sent(column, exact=exact).label(name) for name, column in columns.items())
+    text = await place.copy_out(*with_values(query.with_only_columns(*sent, maintain_column_froms=True)))
+    table = csv.read_csv(
+        arrow.py_buffer(text),
+        read_options=csv.ReadOptions(column_names=list(columns)),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types={name: _read(arrow, column.type, exact=exact) for name, column in columns.items()},
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+        ),
+    )
+    times = {name for name, column in columns.items() if isinstance(column.type, UtcDateTime)}
+    schema = [
+        field.with_type(arrow.timestamp("us", tz="UTC")) if field.name in times else field
+        for field in table.schema
+    ]
+    return _INTO[kind](table.cast(arrow.schema(schema)))
+
+
+def _sent(column: Column[Any], *, exact: bool) -> ColumnElement[Any]:
+    """*column* in the form that Arrow reads quickest."""
+    if isinstance(column.type, UtcDateTime):
+        return cast(func.extract("epoch", column) * _MICROSECONDS, BigInteger)
+    if isinstance(column.type, ExactNumeric) and not exact:
+        return cast(column, Double)
+    return column
+
+
+def _read(arrow: Any, kind: TypeEngine[Any], *, exact: bool) -> Any:
+    """The type of a column as it comes."""
+    if isinstance(kind, ExactNumeric):
+        if not exact:
+            return arrow.float64()
+        decimal = arrow.decimal128 if kind.precision <= 38 else arrow.decimal256
+        return decimal(kind.precision, kind.scale)
+    known = {
+        UtcDateTime: arrow.int64,
+        AnyWholeNumber: arrow.int64,
+        CalendarDate: arrow.date32,
+        Flag: arrow.bool_,
+    }
+    return next((made for ours, made in known.items() if isinstance(kind, ours)), arrow.string)()
+
+
+def _into_polars(table: Any) -> Any:
+    return _library("polars", "frames").from_arrow(table)
+
+
+def _into_pandas(table: Any) -> Any:
+    _library("pandas", "pandas")
+    return table.to_pandas()
+
+
+def _into_numpy(table: Any) -> Any:
+    _library("numpy", "pandas")
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+_INTO: Mapping[str, Callable[[Any], Any]] = {
+    "arrow": lambda table: table,
+    "polars": _into_polars,
+    "pandas": _into_pandas,
+    "numpy": _into_numpy,
+}
+
+
+def _library(name: str, extra: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        raise ConfigurationError(f"{name} is not installed: pip install 'gal_friday[{extra}]'") from None
