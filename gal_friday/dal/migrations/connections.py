@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -50,6 +51,7 @@ def migration_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
     # Plans prepared before a change of the schema are of no use after it.
     connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args)
+    event.listen(engine.sync_engine, "do_execute", _execute_unprepared)
     event.listen(engine.sync_engine, "handle_error", _remember_statement)
     install_error_translation(engine)
     return engine
@@ -121,6 +123,20 @@ def _direct_arguments(url: URL, settings: DatabaseSettings) -> tuple[URL, dict[s
             variable="GAL_FRIDAY_DATABASE__MIGRATION_URL",
         )
     return connect_arguments(settings.model_copy(update={"pgbouncer": False}), url)
+
+
+def _execute_unprepared(
+    _cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext | None
+) -> bool:
+    """Send DDL as it is: one round trip, where to prepare, execute and forget it takes three."""
+    if parameters or not isinstance(context, DefaultExecutionContext) or not context.isddl:
+        return False
+    connection: Any = context.root_connection.connection
+    # Where there is to be one, SQLAlchemy begins it with its first statement.
+    if not connection.driver_connection.is_in_transaction():
+        return False
+    connection.dbapi_connection.run_async(lambda driver: driver.execute(statement))
+    return True
 
 
 def _remember_statement(failure: ExceptionContext) -> None:
