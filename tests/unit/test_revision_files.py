@@ -1,6 +1,5 @@
 """Revisions read from their files: as Alembic reads them, or left to Alembic."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
