@@ -58,6 +58,10 @@ HOUR_AGO, DAY_AGO, TWO_DAYS_AGO = (NOW - timedelta(hours=hours) for hours in (1,
 STRATEGY = Strategy(strategy_id="strategy0")
 STRATEGY_ID = STRATEGY.strategy_id
 PAIR, EXCHANGE = pair(ENDED), "kraken"
+MARKS: dict[str | tuple[str, str], Decimal] = {
+    f"P{OPEN}/USD": Decimal(2),
+    (EXCHANGE, f"P{OPEN + 400}/USD"): Decimal(3),
+}
 
 
 def an_order_here(**overrides: Any) -> Order:
@@ -275,6 +279,7 @@ CALLS: Mapping[str, list[Call]] = {
         lambda uow: uow.trades.get_trade_history(start=TWO_DAYS_AGO, end=DAY_AGO),
         lambda uow: uow.trades.get_trade_history(after=(DAY_AGO, identifier(ENDED))),
         lambda uow: uow.trades.get_trade_history(status=TradeStatus.OPEN),
+        lambda uow: uow.trades.get_trade_history(status=TradeStatus.CLOSED),
     ],
     "positions.close_position": [lambda uow: uow.positions.close_position(identifier(OPEN))],
     "positions.get_active_positions": [
@@ -293,11 +298,7 @@ CALLS: Mapping[str, list[Call]] = {
     "position_marks.mark_many": [
         lambda uow: uow.position_marks.mark_many({identifier(OPEN): Decimal(2)}, marked_at=NOW)
     ],
-    "position_marks.mark_pairs": [
-        lambda uow: uow.position_marks.mark_pairs(
-            {f"P{OPEN}/USD": Decimal(2), (EXCHANGE, f"P{OPEN + 400}/USD"): Decimal(3)}, marked_at=NOW
-        )
-    ],
+    "position_marks.mark_pairs": [lambda uow: uow.position_marks.mark_pairs(MARKS, marked_at=NOW)],
     "portfolio_positions.get_open_positions": [
         lambda uow: uow.portfolio_positions.get_open_positions(),
         lambda uow: uow.portfolio_positions.get_open_positions(instrument=PAIR),
@@ -398,7 +399,7 @@ CALLS: Mapping[str, list[Call]] = {
     "configurations.load": [lambda uow: uow.configurations.load({"new": 1})],
     "system_config.get_value": [lambda uow: uow.system_config.get_value("x1")],
     "system_config.in_category": [lambda uow: uow.system_config.in_category("none")],
-    "system_config.set_value": [lambda uow: uow.system_config.set_value("x1", 1)],
+    "system_config.set_value": [lambda uow: uow.system_config.set_value("x1", {"new": 1})],
     "system_config.upsert_many": [lambda uow: uow.system_config.upsert_many([])],
 }
 

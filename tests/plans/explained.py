@@ -56,17 +56,11 @@ class ExplainedLog:
 
 def _entries(lines: list[str]) -> Iterator[dict[str, Any]]:
     """The JSON behind each `plan:`; a message's further lines begin with a tab."""
-    remaining = iter([*lines, ""])
-    line = next(remaining)
-    while True:
-        continued = []
-        if line.endswith(" plan:"):
-            for line in remaining:
-                if not line.startswith("\t"):
-                    break
-                continued.append(line)
-            yield json.loads("\n".join(continued))
-        else:
-            line = next(remaining, None)
-        if line is None:
-            return
+    plan: list[str] | None = None
+    for line in [*lines, ""]:
+        if plan is not None and line.startswith("\t"):
+            plan.append(line)
+            continue
+        if plan is not None:
+            yield json.loads("\n".join(plan))
+        plan = [] if line.endswith(" plan:") else None

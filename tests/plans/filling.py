@@ -3,7 +3,6 @@
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Integer,
     Table,
     func,
     insert,
@@ -16,14 +15,14 @@ from sqlalchemy.engine import Connection
 
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import (
-    CalendarDate,
     ClosedSet,
-    ExactNumeric,
+    Cost,
     Flag,
     Identifier,
     Json,
     LongNumber,
-    TextArray,
+    Money,
+    Ratio,
     TransactionId,
     UtcDateTime,
     WholeNumber,
@@ -55,18 +54,24 @@ FEW = {
 }
 BIG = Base.metadata.tables.keys() - FEW.keys()
 
-_ROW = literal_column("n", Integer)
 _IDENTIFIER = "lpad(to_hex(n), 32, '0')::uuid"
 _TIME = f"date_trunc('minute', now()) - ({MANY} - n) * interval '1 minute'"
+_PAIR = f"'P' || (n + n / {PAIRS}) % {PAIRS} || '/USD'"
 _IS_OPEN = f"n % {OPEN_EVERY} = 0"
 
 #: How a column of this name is filled wherever there is one.
 BY_NAME = {
+    "exit_timestamp": _TIME,
+    "exit_price": "1",
+    "average_exit_price": "1",
+    "realized_pnl": "1",
+    "exit_reason": "'done'",
     "account_id": f"CASE n % {ACCOUNTS} WHEN 0 THEN 'default' ELSE 'account' || n % {ACCOUNTS} END",
     "strategy_id": f"'strategy' || n % {STRATEGIES}",
     "exchange": "CASE n % 2 WHEN 0 THEN 'kraken' ELSE 'binance' END",
-    "trading_pair": f"'P' || (n + n / {PAIRS}) % {PAIRS} || '/USD'",
-    "instrument": f"'P' || (n + n / {PAIRS}) % {PAIRS} || '/USD'",
+    "trading_pair": _PAIR,
+    "quote_currency": "'USD'",
+    "instrument": _PAIR,
     "timeframe": "'1m'",
     "order_id": _IDENTIFIER,
     "position_id": _IDENTIFIER,
@@ -75,6 +80,19 @@ BY_NAME = {
     "exchange_order_id": "'exchange-' || n",
     "config_hash": "lpad(to_hex(n), 64, '0')",
     "fingerprint": "lpad(to_hex(n), 64, '0')",
+}
+#: And one of this type, where it must have a value.
+BY_TYPE: dict[type[object], str] = {
+    Identifier: _IDENTIFIER,
+    UtcDateTime: _TIME,
+    WholeNumber: "1",
+    LongNumber: "1",
+    Money: "1",
+    Cost: "1",
+    Ratio: "1",
+    Json: "'{}'::jsonb",
+    Flag: "false",
+    TransactionId: "'1'::xid8",
 }
 #: What the name does not say.
 BY_COLUMN = {
@@ -88,24 +106,21 @@ BY_COLUMN = {
     "orders.quantity": "1",
     "orders.status": f"CASE WHEN {_IS_OPEN} THEN 'NEW' ELSE 'FILLED' END",
     "positions.closed_at": f"CASE WHEN {_IS_OPEN} THEN NULL ELSE {_TIME} END",
-    "positions.trading_pair": f"'P' || CASE WHEN {_IS_OPEN} THEN n ELSE (n + n / {PAIRS}) % {PAIRS} END || '/USD'",
+    "positions.trading_pair": f"CASE WHEN {_IS_OPEN} THEN 'P' || n || '/USD' ELSE {_PAIR} END",
     "fills.applied_seq": "n",
-    "trades.status": f"CASE WHEN {_IS_OPEN} THEN 'OPEN' ELSE 'CANCELED' END",
-    "trades_archive.status": "'CANCELED'",
+    "trades.status": f"CASE WHEN {_IS_OPEN} THEN 'OPEN' ELSE 'CLOSED' END",
+    "trades_archive.status": "'CLOSED'",
     "signals.status": f"CASE WHEN {_IS_OPEN} THEN 'PROPOSED' ELSE 'EXECUTED' END",
     "signals.entry_type": "'MARKET'",
     "signal_log.processing_status": f"CASE WHEN {_IS_OPEN} THEN 'received' ELSE 'processed' END",
     "portfolio_positions.status": f"CASE WHEN {_IS_OPEN} THEN 'open' ELSE 'closed' END",
-    "portfolio_positions.exit_timestamp": _TIME,
-    "portfolio_positions.exit_price": "1",
-    "portfolio_positions.exit_reason": "'rolled'",
     "portfolio_positions.rollover_status": f"CASE WHEN {_IS_OPEN} THEN 'pending' ELSE 'none' END",
     "cash_flows.kind": "'DEPOSIT'",
     "cash_flows.currency": "'USD'",
     "cash_flows.venue_id": "'venue-' || n",
     "portfolio_snapshots.currency": "'USD'",
     "market_data.timestamp": _TIME,
-    "predictions.model_id": f"lpad(to_hex(n % 10 + 1), 32, '0')::uuid",
+    "predictions.model_id": "lpad(to_hex(n % 10 + 1), 32, '0')::uuid",
     "series_points.series_hash": f"lpad(to_hex(n % {PAIRS}), 32, '0')::uuid",
     "series_points.measurement": "'m' || n % 10",
     "system_logs.log_level": f"CASE WHEN {_IS_OPEN} THEN 'ERROR' ELSE 'INFO' END",
@@ -158,20 +173,8 @@ def _made(column: Column[object]) -> ColumnElement[object] | None:
         return literal_column(expression)
     if column.nullable or (column.server_default is not None and not isinstance(column.type, UtcDateTime)):
         return None
-    match column.type:
-        case Identifier():
-            return literal_column(_IDENTIFIER)
-        case UtcDateTime():
-            return literal_column(_TIME)
-        case ClosedSet():
-            return literal(next(iter(column.type.enum)).value)
-        case WholeNumber() | LongNumber() | ExactNumeric():
-            return literal_column("1")
-        case Json():
-            return literal_column("'[]'::jsonb" if column.type.kind == "array" else "'{}'::jsonb")
-        case Flag():
-            return literal_column("false")
-        case TransactionId():
-            return literal_column("'1'::xid8")
-        case _:
-            return literal_column("'x' || n")
+    if isinstance(column.type, ClosedSet):
+        return literal(next(iter(column.type.enum)).value)
+    if isinstance(column.type, Json) and column.type.kind == "array":
+        return literal_column("'[]'::jsonb")
+    return literal_column(BY_TYPE.get(type(column.type), "'x' || n"))

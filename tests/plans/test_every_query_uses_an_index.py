@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from gal_friday.dal.base import BaseRepository
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.models import Order
 from gal_friday.dal.unit_of_work import repository_classes
 from tests.conftest import Undo
 from tests.plans.cases import BASE_CALLS, CALLS, READS_ALL, Call
@@ -54,6 +56,19 @@ def faults(plan: Plan) -> Iterator[str]:
 
 def test_every_query_has_a_case_here() -> None:
     assert set(queries()) == BASE_CALLS.keys() | CALLS.keys() | READS_ALL.keys()
+
+
+async def test_reading_a_big_table_whole_is_noticed(
+    big_pool: DatabaseConnectionPool, postgres_server: PostgresServer
+) -> None:
+    log = ExplainedLog(postgres_server)
+    async with big_pool.transaction() as uow:
+        await uow.orders.count(Order.error_message == "odd")
+        await uow.session.execute(text("SET LOCAL enable_seqscan = off"))
+        await uow.orders.find_all(Order.error_message == "odd", order_by=Order.created_at, limit=1)
+    found = [sorted({fault.partition(",")[0] for fault in faults(plan)}) for plan in log.plans()]
+    assert ["looks at 20000 rows of orders in vain", "reads all of orders"] in found
+    assert ["looks at 20000 rows of orders in vain"] in found
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Directory:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
+def directory(tmp_path: Path) -> Directory:
     return Directory(tmp_path / "scripts")
 
 
