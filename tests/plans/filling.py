@@ -1,5 +1,7 @@
 """Rows by the ten thousand in every table, made by the server: the shape of a bot's data, not its story."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -28,10 +30,10 @@ from gal_friday.dal.models.types import (
     WholeNumber,
 )
 
-#: Enough for reading a table whole to cost more than any index; a row a minute, the last one just now.
+#: Enough for reading a table whole to cost more than any index. A row a minute, row 1 the newest.
 MANY = 20_000
 ACCOUNTS, STRATEGIES, PAIRS = 4, 20, 97
-#: One in so many orders, trades and positions is open, and all of those are the default account's.
+#: One in so many of the newest orders, trades and positions is open, and those are the default account's.
 OPEN_EVERY = 100
 
 #: Tables that stay small however long a bot trades: they grow with what is configured, not with time.
@@ -55,9 +57,9 @@ FEW = {
 BIG = Base.metadata.tables.keys() - FEW.keys()
 
 _IDENTIFIER = "lpad(to_hex(n), 32, '0')::uuid"
-_TIME = f"date_trunc('minute', now()) - ({MANY} - n) * interval '1 minute'"
+_TIME = "date_trunc('minute', now()) - n * interval '1 minute'"
 _PAIR = f"'P' || (n + n / {PAIRS}) % {PAIRS} || '/USD'"
-_IS_OPEN = f"n % {OPEN_EVERY} = 0"
+_IS_OPEN = f"(n % {OPEN_EVERY} = 0 AND n <= {MANY})"
 
 #: How a column of this name is filled wherever there is one.
 BY_NAME = {
@@ -150,17 +152,21 @@ BY_COLUMN = {
 }
 
 
-def fill(connection: Connection) -> None:
-    """Fill every table, without its triggers, and have the server take stock; for a superuser."""
+def fill(connection: Connection, counts: Mapping[str, range]) -> None:
+    """Make the rows of these numbers in each table, without its triggers; for a superuser."""
     connection.execute(text("SET session_replication_role = replica"))
     for table in Base.metadata.sorted_tables:
-        columns = {column: made for column in table.columns if (made := _made(column)) is not None}
-        if count := FEW.get(table.name, MANY):
-            rows = func.generate_series(1, count).alias("n")
+        if numbers := counts.get(table.name):
+            columns = {column: made for column in table.columns if (made := _made(column)) is not None}
+            rows = func.generate_series(numbers[0], numbers[-1]).alias("n")
             chosen = select(*columns.values()).select_from(rows)
             connection.execute(insert(table).from_select(list(columns), chosen, include_defaults=False))
     connection.execute(text("SET session_replication_role = origin"))
-    connection.execute(text("ANALYZE"))
+
+
+def usual_counts() -> dict[str, range]:
+    """Many rows in every table that grows, a few in the others."""
+    return {name: range(1, FEW.get(name, MANY) + 1) for name in Base.metadata.tables}
 
 
 def _made(column: Column[object]) -> ColumnElement[object] | None:

@@ -17,9 +17,10 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import Order
 from gal_friday.dal.unit_of_work import repository_classes
 from tests.conftest import Undo
-from tests.plans.cases import BASE_CALLS, CALLS, READS_ALL, Call
+from tests.plans.cases import BASE_CALLS, CALLS, READS_ALL
 from tests.plans.explained import ExplainedLog, Plan
 from tests.plans.filling import BIG
+from tests.plans.sample import Call
 from tests.servers import PostgresServer
 
 #: Rows one step may look at and pass over.
