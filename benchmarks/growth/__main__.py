@@ -72,7 +72,8 @@ def main() -> None:
     arguments.rows = sizes(arguments.rows)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     latencies, loads = asyncio.run(grow(arguments, console))
-    write(latencies, loads, arguments.out)
+    if not write(latencies, loads, arguments.out):
+        console.print("matplotlib is not installed: no chart")
     console.print(as_table(latencies))
     for load in loads:
         console.print(f"{load.rows:,} {load.what}: {load.seconds:.1f} s, {load.mebibytes:.0f} MiB")

@@ -25,8 +25,8 @@ def as_table(latencies: Sequence[Latency]) -> Table:
     return table
 
 
-def write(latencies: Sequence[Latency], loads: Sequence[Load], out: Path) -> None:
-    """growth.json, and growth.png where matplotlib is installed."""
+def write(latencies: Sequence[Latency], loads: Sequence[Load], out: Path) -> bool:
+    """growth.json, and growth.png where matplotlib is installed: whether it is."""
     out.mkdir(parents=True, exist_ok=True)
     content = {
         "goals_milliseconds": GOAL_MILLISECONDS,
@@ -34,8 +34,10 @@ def write(latencies: Sequence[Latency], loads: Sequence[Load], out: Path) -> Non
         "loads": [asdict(load) for load in loads],
     }
     (out / "growth.json").write_text(json.dumps(content, indent=2) + "\n")
-    if importlib.util.find_spec("matplotlib"):
-        _draw(latencies, out / "growth.png")
+    if not importlib.util.find_spec("matplotlib"):
+        return False
+    _draw(latencies, out / "growth.png")
+    return True
 
 
 def _cell(latency: Latency) -> str:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from gal_friday.config import DatabaseSettings
+from gal_friday.dal.migrations.connections import asking_connection
 from gal_friday.dal.migrations.head_check import INDIFFERENT, head_if_there
-from tests.migration.synthetic import HEAD, Scratch
+from gal_friday.errors import ConnectionLost, ConnectionRejected, DatabaseError, SchemaOutdated
+from tests.migration.synthetic import HEAD, Scratch, SyntheticRevisions
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -170,3 +172,40 @@ def test_nothing_is_surely_at_the_head_of_what_is_no_plain_url(
 def test_nothing_is_surely_at_the_head_of_a_server_that_is_not_there(configured: Callable[..., None]) -> None:
     configured(URL=f"postgresql://me@127.0.0.1:{free_port()}/trading")
     assert head_if_there() is None
+
+
+async def ask_after_hanging_up(scratch: Scratch) -> None:
+    async with asking_connection(scratch.url, DatabaseSettings()) as connection:
+        connection.terminate()
+        await connection.fetch("SELECT 1")
+
+
+async def test_what_goes_wrong_on_the_asking_connection_has_a_name_of_ours(scratch: Scratch) -> None:
+    with pytest.raises(DatabaseError):
+        async with asking_connection(scratch.url, DatabaseSettings()) as connection:
+            await connection.fetch("SELECT no_such_column")
+    with pytest.raises(ConnectionLost):
+        async with asking_connection(scratch.url, DatabaseSettings()) as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(ConnectionLost):
+        await ask_after_hanging_up(scratch)
+    with pytest.raises(ConnectionRejected) as caught:
+        async with asking_connection(scratch.url.set(database="nowhere"), DatabaseSettings()):
+            pass
+    assert (caught.value.facts["database"], caught.value.facts["port"]) == ("nowhere", scratch.server.port)
+
+
+async def test_a_history_that_only_alembic_understands_is_migrated_like_any_other(
+    migrated: Scratch, tmp_path: Path
+) -> None:
+    newer = SyntheticRevisions(tmp_path / "versions")
+    revision = newer.add("computed", "pass")
+    file = newer.directory / f"{revision}.py"
+    file.write_text(file.read_text().replace("oldest_code = '0.1.0'", "oldest_code = '.'.join('010')"))
+    manager = newer.manager(migrated.url)
+    with pytest.raises(SchemaOutdated):
+        await manager.check_compatibility()
+    report = await manager.run_migrations()
+    assert report.revisions == ("computed",)
+    await manager.check_compatibility()
+    assert [each.oldest_code for each in await manager.history()][-1] == "0.1.0"
