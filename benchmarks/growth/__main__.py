@@ -26,9 +26,10 @@ SERVER = {"shared_buffers": "512MB", "max_wal_size": "8GB", "autovacuum": "off"}
 WIDTH = 140
 
 
-async def grow(arguments: argparse.Namespace, console: Console) -> tuple[list[Latency], list[Load]]:
-    """Everything measured, printed as it comes."""
+async def grow(arguments: argparse.Namespace, console: Console) -> None:
+    """Everything measured, written and printed as it comes: what is done is kept where the rest breaks off."""
     latencies: list[Latency] = []
+    loads: list[Load] = []
     binaries = postgres_bin_directories()[arguments.server or next(iter(postgres_bin_directories()))]
     with PostgresServer(binaries, settings=SERVER) as server:
         server.create_database("growth")
@@ -44,11 +45,16 @@ async def grow(arguments: argparse.Namespace, console: Console) -> tuple[list[La
                 latencies += [
                     await measure(pool, *call, rows=rows, times=arguments.times) for call in calls()
                 ]
+            write(latencies, loads, arguments.out)
+        console.print(as_table(latencies))
         async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
-            loads = [await stream(pool, min(arguments.rows[-1], arguments.streamed))]
             await store_positions(url, arguments.positions)
+            loads.append(await stream(pool, min(arguments.rows[-1], arguments.streamed)))
+            console.print(str(loads[-1]))
             loads.append(await restore(pool))
-    return latencies, loads
+            console.print(str(loads[-1]))
+    if not write(latencies, loads, arguments.out):
+        console.print("matplotlib is not installed: no chart")
 
 
 def sizes(text: Sequence[str]) -> list[int]:
@@ -71,12 +77,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.rows = sizes(arguments.rows)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    latencies, loads = asyncio.run(grow(arguments, console))
-    if not write(latencies, loads, arguments.out):
-        console.print("matplotlib is not installed: no chart")
-    console.print(as_table(latencies))
-    for load in loads:
-        console.print(f"{load.rows:,} {load.what}: {load.seconds:.1f} s, {load.mebibytes:.0f} MiB")
+    asyncio.run(grow(arguments, console))
 
 
 if __name__ == "__main__":

@@ -32,9 +32,12 @@ class Load:
     seconds: float
     mebibytes: float
 
+    def __str__(self) -> str:
+        return f"{self.rows:,} {self.what}: {self.seconds:.1f} s, {self.mebibytes:.0f} MiB"
+
 
 async def stream(pool: DatabaseConnectionPool, rows: int) -> Load:
-    """Candles streamed one after the other, memory counted from the first thousand to the last row."""
+    """Candles streamed one after the other, memory counted from the ten thousandth to the last."""
     start, before, seen = time.perf_counter(), 0.0, 0
     async with pool.transaction(read_only=True) as uow:
         candles = uow.market_data.stream(order_by=Candle.timestamp)
