@@ -27,7 +27,7 @@ WIDTH = 140
 
 
 async def grow(arguments: argparse.Namespace, console: Console) -> None:
-    """Everything measured, written and printed as it comes: what is done is kept where the rest breaks off."""
+    """Everything measured, written and printed as it comes: what is done is kept where it breaks off."""
     latencies: list[Latency] = []
     loads: list[Load] = []
     binaries = postgres_bin_directories()[arguments.server or next(iter(postgres_bin_directories()))]
