@@ -11,14 +11,21 @@ from tests.conftest import Undo
 from tests.plans.cases import BASE_CALLS, CALLS
 from tests.plans.sample import Call
 
-#: Calls that give back or go through many rows; all others are about one row or a few.
+#: Calls that give back, go through or store many rows; all others are about one row or a few.
 COMPLEX = (
+    "apply_fills",
     "between",
     "equity_curve",
     "find_by_status",
+    "find_open_trades",
+    "get_active_orders",
+    "get_active_positions",
     "get_historical_data",
+    "get_open_positions",
+    "get_recent_errors",
     "get_recent_orders",
     "get_recent_signals",
+    "get_rollovers",
     "get_strategy_performance",
     "get_trade_history",
     "mark_pairs",
