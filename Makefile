@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 SEED ?= 1
 ROUNDS ?= 1000
+GROW ?= 100_000 1_000_000
 
 .PHONY: help demo test soak simulate crash coverage lint types migrate revision docs clean
 
@@ -57,6 +58,10 @@ revision: $(BIN)/.installed    ## a new revision from the models: make revision 
 
 docs: $(BIN)/.installed        ## docs/schema.md, docs/retries.md and .env.example from the code
 	$(BIN)/python docs/generate.py
+
+.PHONY: scale
+scale: $(BIN)/.installed       ## every query timed at 100,000 and 1,000,000 rows: make scale GROW="1_000_000 10_000_000"
+	$(BIN)/python -m benchmarks.growth $(GROW)
 
 clean:          ## remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov dist build

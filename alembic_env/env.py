@@ -7,12 +7,8 @@ from alembic import context
 from sqlalchemy.engine import URL
 
 from gal_friday.config import Settings
-from gal_friday.dal.migrations.environment import (
-    exclusive_connection,
-    run_offline,
-    run_online,
-    run_retrying,
-)
+from gal_friday.dal.migrations.connections import exclusive_connection, run_retrying
+from gal_friday.dal.migrations.environment import run_offline, run_online
 from gal_friday.embedded import EmbeddedServer
 
 

@@ -6,6 +6,8 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line; exit 1 for an error of ours, 2 for a malformed setting, 130 for Ctrl-C."""
+    if sys.argv[1:] == ["db", "check", "--at-head"]:
+        _answer_at_once()
     try:
         from gal_friday.cli import app  # noqa: PLC0415 -- the extra may be missing, and that is worth a sentence
     except ModuleNotFoundError as error:
@@ -24,6 +26,15 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _answer_at_once() -> None:
+    """Exit 0 where the database is at the head for certain; return where that takes the command to tell."""
+    from gal_friday.dal.migrations.head_check import head_if_there  # noqa: PLC0415 -- of no use to other commands
+
+    if head := head_if_there():
+        sys.stdout.write(f"The database is at {head}.\n")
+        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,17 @@ def history(context: typer.Context) -> None:
 
 
 @app.command()
-def check(context: typer.Context) -> None:
+def check(
+    context: typer.Context,
+    at_head: Annotated[
+        bool, typer.Option("--at-head", help="Only the revision, in a tenth of a second: for start scripts.")
+    ] = False,
+) -> None:
     """Compare the database with the models; exits 1 where they differ or revisions are pending."""
+    if at_head:
+        with _manager(context) as manager:
+            typer.echo(f"The database is at {asyncio.run(_serving_revision(manager))}.")
+        return
     with _manager(context) as manager:
         differences = asyncio.run(_differences(manager))
     if not differences:
@@ -119,7 +128,7 @@ def url(context: typer.Context) -> None:
 
 @contextmanager
 def _manager(context: typer.Context) -> "Iterator[MigrationManager]":
-    from gal_friday.dal.migrations.migration_manager import MigrationManager  # noqa: PLC0415 -- Alembic takes a second
+    from gal_friday.dal.migrations.migration_manager import MigrationManager  # noqa: PLC0415 -- the ORM takes a second
 
     settings = settings_of(context)
     with server_url(settings, settings.database.sqlalchemy_migration_url()) as found:
@@ -150,6 +159,11 @@ def settings_of(context: typer.Context) -> Settings:
 
 async def _current_and_pending(manager: "MigrationManager") -> "tuple[str | None, list[Revision]]":
     return await manager.current(), await manager.pending()
+
+
+async def _serving_revision(manager: "MigrationManager") -> str | None:
+    await manager.check_compatibility()
+    return await manager.current()
 
 
 async def _differences(manager: "MigrationManager") -> list[str]:

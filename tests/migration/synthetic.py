@@ -11,14 +11,13 @@ from sqlalchemy.engine import URL, make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.migrations.migration_manager import MigrationManager
-from gal_friday.dal.migrations.revisions import RevisionHistory, alembic_config, default_script_location
+from gal_friday.dal.migrations.revision_files import read_revisions
+from gal_friday.dal.migrations.revisions import default_script_location
 from tests.servers import PostgresServer
 
 VERSIONS = default_script_location() / "versions"
 #: The package's own revisions, oldest first.
-OWN_REVISIONS = [
-    script.revision for script in RevisionHistory(alembic_config(default_script_location())).scripts
-]
+OWN_REVISIONS = [revision.id for revision in read_revisions([VERSIONS])]
 HEAD = OWN_REVISIONS[-1]
 
 REVISION = '''\

@@ -11,7 +11,8 @@ from pathlib import Path
 from alembic import command
 
 import gal_friday
-from gal_friday.dal.migrations.revisions import alembic_config, default_script_location
+from gal_friday.dal.migrations.alembic_configuration import alembic_config
+from gal_friday.dal.migrations.revisions import default_script_location
 from tests.embedded_servers import a_data_directory
 from tests.migration.synthetic import HEAD, Scratch, SyntheticRevisions, scratch_database
 from tests.servers import PostgresServer

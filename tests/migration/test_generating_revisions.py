@@ -12,8 +12,9 @@ from alembic.config import Config
 from sqlalchemy.engine import URL, make_url
 
 from gal_friday.config import DatabaseSettings
+from gal_friday.dal.migrations.alembic_configuration import alembic_config
 from gal_friday.dal.migrations.migration_manager import MigrationManager
-from gal_friday.dal.migrations.revisions import MAX_ID_LENGTH, alembic_config, default_script_location
+from gal_friday.dal.migrations.revisions import MAX_ID_LENGTH, default_script_location
 from gal_friday.errors import ConfigurationError, SchemaOutdated
 from tests.migration.catalog import catalog
 from tests.migration.synthetic import HEAD, OWN_REVISIONS, VERSIONS, Scratch, scratch_database

@@ -10,7 +10,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 import pytest
 
 from gal_friday.config import DatabaseSettings
-from gal_friday.dal.migrations.environment import exclusive_connection, migration_engine
+from gal_friday.dal.migrations.connections import exclusive_connection, migration_engine
 from gal_friday.dal.migrations.migration_lock import LOCK_KEY, migration_lock
 from gal_friday.errors import ConnectionLost, MigrationLockTimeout
 from tests.migration.synthetic import HEAD, Scratch, SyntheticRevisions

@@ -3,34 +3,34 @@
 import logging
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import Script
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.config import DatabaseSettings
-from gal_friday.dal.migrations.compatibility import check_served, current_revision
-from gal_friday.dal.migrations.drift import differences
-from gal_friday.dal.migrations.environment import (
+from gal_friday.dal.migrations.compatibility import check_served
+from gal_friday.dal.migrations.connections import (
     FAILED_STATEMENT,
+    asking_connection,
     exclusive_connection,
     migration_engine,
     run_retrying,
+    translated_driver_errors,
 )
+from gal_friday.dal.migrations.revision_files import NotPlain, read_revisions
 from gal_friday.dal.migrations.revisions import (
     WHEEL_DIRECTORY,
     Revision,
     RevisionHistory,
-    alembic_config,
     default_script_location,
+    version_directories,
 )
+from gal_friday.dal.migrations.schema_state import current_revision
 from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.retrying import retry
 from gal_friday.errors import (
@@ -42,14 +42,16 @@ from gal_friday.errors import (
     SchemaTooNew,
 )
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 #: Revisions to apply or undo, each with the one the schema is at afterwards.
 Steps = list[tuple[str, str | None]]
-Plan = Callable[[Connection, RevisionHistory], tuple[str | None, Steps]]
-Step = Callable[[Config, str], None]
+#: Made on an asyncpg connection, from how the schema stands.
+Plan = Callable[[Any, RevisionHistory], Awaitable[tuple[str | None, Steps]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +98,23 @@ class MigrationManager:
         database already migrated by newer code is left alone; SchemaTooNew if that code no longer serves
         this version.
         """
-        return await self._migrate(command.upgrade, partial(_upgrades, target=revision))
+        return await self._migrate("upgrade", partial(_upgrades, target=revision))
 
     async def rollback(self, to: str) -> MigrationReport:
         """Undo the revisions after *to*: an id, the start of one, "base", or a number like "-1".
 
         What only the undone revisions had a place for is lost.
         """
-        return await self._migrate(command.downgrade, partial(_downgrades, target=to))
+        return await self._migrate("downgrade", partial(_downgrades, target=to))
 
     async def stamp_db(self, revision: str = "head") -> None:
         """Record *revision* as the database's without running anything; for a schema made otherwise."""
         history = self._history()
         async with exclusive_connection(self._url, self._settings) as (connection, lock):
-            current = await connection.run_sync(current_revision)
+            current = await _ask(connection, current_revision)
             target = history.resolve(revision) or "base"
             purge = current not in history
-            await lock.while_held(self._run(connection, command.stamp, target, purge=purge))
+            await lock.while_held(self._run(connection, "stamp", target, purge=purge))
 
     async def generate_revision(self, message: str, autogenerate: bool = True) -> Path:
         """Write the file of a new revision; with *autogenerate* from what `check` finds.
@@ -132,14 +134,15 @@ class MigrationManager:
             "version_path": self._version_locations[-1] if self._version_locations else None,
         }
         if not autogenerate:
-            return _path(command.revision(self._config(), **options))
+            return _path(_alembic_command("revision")(self._config(), **options))
         async with exclusive_connection(self._url, self._settings) as (connection, _):
-            await connection.run_sync(_check_up_to_date, history)
-            return _path(await self._run(connection, command.revision, **options))
+            await _ask(connection, _check_up_to_date, history)
+            return _path(await self._run(connection, "revision", **options))
 
     async def current(self) -> str | None:
         """The database's revision; None if it has none."""
-        return await self._read(current_revision)
+        async with asking_connection(self._url, self._settings) as connection:
+            return await current_revision(connection)
 
     async def history(self) -> list[Revision]:
         """Every revision of this installation, oldest first; with a newer database none counts as applied."""
@@ -155,24 +158,27 @@ class MigrationManager:
 
     async def check(self) -> list[str]:
         """How the database differs from the models, one phrase for each difference; empty if nowhere."""
-        return await self._read(differences)
+        from gal_friday.dal.migrations.drift import differences  # noqa: PLC0415 -- see _alembic_command
+
+        async with migration_engine(self._url, self._settings).connect() as connection:
+            return await connection.run_sync(differences)
 
     async def check_compatibility(self) -> None:
         """Return if this code can work with the schema as it stands; say so in the log if that is newer.
 
         Raises SchemaOutdated or SchemaTooNew.
         """
-        await self._read_at_boot(_check_up_to_date, self._history())
+        await self._ask_at_boot(_check_up_to_date, self._history())
 
-    async def _migrate(self, step: Step, plan: Plan) -> MigrationReport:
+    async def _migrate(self, step: str, plan: Plan) -> MigrationReport:
         start = time.monotonic()
         history = self._history()
-        before, steps = await self._read_at_boot(plan, history)
+        before, steps = await self._ask_at_boot(plan, history)
         after, waited_seconds = before, 0.0
         if steps:  # at almost every boot there are none, and nobody needs the lock for that
             async with exclusive_connection(self._url, self._settings) as (connection, lock):
                 waited_seconds = lock.waited_seconds
-                before, steps = await connection.run_sync(plan, history)
+                before, steps = await _ask(connection, plan, history)
                 after = await lock.while_held(self._take(steps, step, connection, before))
         return MigrationReport(
             from_revision=before,
@@ -183,7 +189,7 @@ class MigrationManager:
         )
 
     async def _take(
-        self, steps: Steps, step: Step, connection: AsyncConnection, current: str | None
+        self, steps: Steps, step: str, connection: AsyncConnection, current: str | None
     ) -> str | None:
         for number, (revision, destination) in enumerate(steps, 1):
             progress = {"revision": revision, "number": number, "of": len(steps)}
@@ -199,60 +205,79 @@ class MigrationManager:
             current = destination
         return current
 
-    async def _run(
-        self,
-        connection: AsyncConnection,
-        work: Callable[Concatenate[Config, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
+    async def _run(self, connection: AsyncConnection, command: str, *args: Any, **options: Any) -> Any:
+        run = _alembic_command(command)
         return await run_retrying(
             connection,
-            lambda handed: work(self._config(handed), *args, **kwargs),
+            lambda handed: run(self._config(handed), *args, **options),
             timeout_seconds=self._settings.migration_wait_seconds,
         )
 
-    async def _read_at_boot(self, work: Callable[..., T], *arguments: object) -> T:
-        # Program and server may have been started at the same moment.
-        return await retry(
-            lambda: self._read(work, *arguments),
-            work=Work.BEGIN,
-            timeout_seconds=self._settings.retry_timeout_seconds,
-        )
+    async def _ask_at_boot(self, question: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        async def attempt() -> T:
+            async with asking_connection(self._url, self._settings) as connection:
+                return await question(connection, *arguments)
 
-    async def _read(self, work: Callable[..., T], *arguments: object) -> T:
-        async with migration_engine(self._url, self._settings).connect() as connection:
-            return await connection.run_sync(work, *arguments)
+        # Program and server may have been started at the same moment.
+        timeout_seconds = self._settings.retry_timeout_seconds
+        return await retry(attempt, work=Work.BEGIN, timeout_seconds=timeout_seconds)
 
     def _history(self) -> RevisionHistory:
-        return RevisionHistory(self._config())
+        try:
+            return RevisionHistory(
+                read_revisions(version_directories(self._script_location, self._version_locations))
+            )
+        except NotPlain:
+            from gal_friday.dal.migrations.alembic_configuration import (  # noqa: PLC0415 -- see _alembic_command
+                revisions_by_alembic,
+            )
 
-    def _config(self, connection: Connection | None = None) -> Config:
+            return RevisionHistory(revisions_by_alembic(self._config()))
+
+    def _config(self, connection: Connection | None = None) -> "Config":
+        from gal_friday.dal.migrations.alembic_configuration import (  # noqa: PLC0415 -- see _alembic_command
+            alembic_config,
+        )
+
         config = alembic_config(self._script_location, self._version_locations)
         config.attributes["connection"] = connection
         config.attributes["role_prefix"] = self._settings.role_prefix
         return config
 
 
-def _upgrades(connection: Connection, history: RevisionHistory, *, target: str) -> tuple[str | None, Steps]:
-    current = current_revision(connection)
+def _alembic_command(name: str) -> Callable[..., Any]:
+    from alembic import command  # noqa: PLC0415 -- importing it takes longer than a boot, which rarely needs it
+
+    run: Callable[..., Any] = getattr(command, name)
+    return run
+
+
+async def _ask(connection: AsyncConnection, question: Callable[..., Awaitable[T]], *arguments: object) -> T:
+    """Put a question for an asyncpg connection to the one below *connection*."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    with translated_driver_errors():
+        return await question(driver, *arguments)
+
+
+async def _upgrades(connection: Any, history: RevisionHistory, *, target: str) -> tuple[str | None, Steps]:
+    current = await current_revision(connection)
     if current not in history:
-        check_served(connection, history, current)
+        await check_served(connection, history, current)
         return current, []
     return current, [(revision, revision) for revision in history.upgrades(current, target)]
 
 
-def _downgrades(connection: Connection, history: RevisionHistory, *, target: str) -> tuple[str | None, Steps]:
-    current = current_revision(connection)
+async def _downgrades(connection: Any, history: RevisionHistory, *, target: str) -> tuple[str | None, Steps]:
+    current = await current_revision(connection)
     if current not in history:
         raise SchemaTooNew("only the code that has this revision can undo it", database_revision=current)
     return current, [(revision, history.before(revision)) for revision in history.downgrades(current, target)]
 
 
-def _check_up_to_date(connection: Connection, history: RevisionHistory) -> None:
-    current = current_revision(connection)
+async def _check_up_to_date(connection: Any, history: RevisionHistory) -> None:
+    current = await current_revision(connection)
     if current not in history:
-        check_served(connection, history, current)
+        await check_served(connection, history, current)
     elif pending := history.upgrades(current, "head"):
         raise SchemaOutdated(database_revision=current, pending=pending)
 
@@ -264,6 +289,5 @@ def _failure(error: Exception, connection: AsyncConnection, **facts: object) -> 
     return MigrationFailed(error.explanation, **{**error.facts, **facts, "statement": statement or None})
 
 
-def _path(script: Script | Sequence[Script | None] | None) -> Path:
-    assert isinstance(script, Script)
+def _path(script: Any) -> Path:
     return Path(script.path)

@@ -3,7 +3,7 @@
 from sqlalchemy.engine import URL
 
 from gal_friday.config import DatabaseSettings
-from gal_friday.dal.migrations.environment import exclusive_connection, migration_engine, run_retrying
+from gal_friday.dal.migrations.connections import exclusive_connection, migration_engine, run_retrying
 from gal_friday.dal.roles.comparison import RolesReport, differences, names_of_roles, put_right
 
 

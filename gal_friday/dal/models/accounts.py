@@ -87,6 +87,7 @@ class CashFlow(Identified, AccountScoped, AppendOnly, Base):
             postgresql_where=text("venue_id IS NOT NULL"),
         ),
         Index(None, "account_id", "currency", "occurred_at"),
+        Index("ix_cash_flows_openings", "account_id", "currency", postgresql_where=text("kind = 'OPENING'")),
         Index(None, "position_id"),
         CheckConstraint("kind <> 'ADJUSTMENT' OR reason IS NOT NULL", name="adjustment_has_a_reason"),
         CheckConstraint(

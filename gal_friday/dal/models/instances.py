@@ -25,7 +25,7 @@ from gal_friday.dal.models.models_base import (
 class Instance(Recorded, Mutable, AccountScoped, Base):
     __tablename__ = "instance_metadata"
     __table_args__ = (
-        Index(None, "account_id"),
+        Index(None, "account_id", "status"),
         Index(None, "last_heartbeat"),
         {"comment": "Processes of the bot, running and gone; heartbeats are not audited"},
     )

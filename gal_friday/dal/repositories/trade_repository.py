@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, Page
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import Side, TradeStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -123,14 +123,19 @@ class TradeRepository(BaseRepository[Trade]):
             ]
             for table in (Trade, ArchivedTrade)
         )
-        pages = (
-            await self.page(*recent, order_by=Trade.entry_timestamp.desc(), after=after, limit=limit),
-            await archive.page(
-                *archived, order_by=ArchivedTrade.entry_timestamp.desc(), after=after, limit=limit
-            ),
-        )
+        pages: list[Page[Trade] | Page[ArchivedTrade]] = [
+            await self.page(*recent, order_by=Trade.entry_timestamp.desc(), after=after, limit=limit)
+        ]
+        if (
+            status not in _OPEN
+        ):  # what is open is in nobody's way: looking for it would read the whole archive
+            pages.append(
+                await archive.page(
+                    *archived, order_by=ArchivedTrade.entry_timestamp.desc(), after=after, limit=limit
+                )
+            )
         merged: list[Trade | ArchivedTrade] = sorted(
-            [*pages[0].items, *pages[1].items], key=_place, reverse=True
+            (trade for page in pages for trade in page.items), key=_place, reverse=True
         )
         more = len(merged) > limit or any(page.next for page in pages)
         total = await self.count(*recent) + await archive.count(*archived) if with_total else None

@@ -1,0 +1,1 @@
+"""What a bot asks of its database, timed as the tables grow."""
