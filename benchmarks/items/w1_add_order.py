@@ -19,6 +19,15 @@ INSERT = """
         limit_price
     ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
+PSYCOPG_INSERT = """
+    INSERT INTO orders (
+        id, account_id, client_order_id, strategy_id, exchange, trading_pair, side, order_type, quantity,
+        limit_price
+    ) VALUES (
+        %(id)s, %(account_id)s, %(client_order_id)s, %(strategy_id)s, %(exchange)s, %(trading_pair)s,
+        %(side)s, %(order_type)s, %(quantity)s, %(limit_price)s
+    )
+"""
 
 
 async def prepare(bench: Workbench) -> Sequence[Row]:
@@ -81,5 +90,51 @@ async def orm(bench: Workbench) -> AsyncIterator[Operation[Row]]:
             async with peer.session() as session:
                 session.add(PlainOrder(**row))
                 await session.commit()
+
+        yield add
+
+
+@ITEM.peer("advanced-alchemy")
+@asynccontextmanager
+async def aa(bench: Workbench) -> AsyncIterator[Operation[Row]]:
+    async with bench.peer("advanced_alchemy") as peer:
+
+        async def add(row: Row) -> None:
+            async with peer.session() as session:
+                await peer.Orders(session=session).add(PlainOrder(**row), auto_commit=True)
+
+        yield add
+
+
+@ITEM.peer("Tortoise")
+@asynccontextmanager
+async def tortoise(bench: Workbench) -> AsyncIterator[Operation[Row]]:
+    async with bench.peer("tortoise") as peer:
+
+        async def add(row: Row) -> None:
+            await peer.Order.create(**row)
+
+        yield add
+
+
+@ITEM.peer("Piccolo")
+@asynccontextmanager
+async def piccolo(bench: Workbench) -> AsyncIterator[Operation[Row]]:
+    async with bench.peer("piccolo") as peer:
+
+        async def add(row: Row) -> None:
+            await peer.Order.insert(peer.Order(**row))
+
+        yield add
+
+
+@ITEM.peer("psycopg")
+@asynccontextmanager
+async def psycopg(bench: Workbench) -> AsyncIterator[Operation[Row]]:
+    async with bench.peer("psycopg") as pool:
+
+        async def add(row: Row) -> None:
+            async with pool.connection() as connection:
+                await connection.execute(PSYCOPG_INSERT, row)
 
         yield add

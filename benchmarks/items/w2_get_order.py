@@ -13,6 +13,7 @@ from benchmarks.peers.sqlalchemy import Order as PlainOrder
 from benchmarks.rows import store_orders, with_strategy
 
 SELECT = "SELECT * FROM orders WHERE id = $1"
+PSYCOPG_SELECT = "SELECT * FROM orders WHERE id = %s"
 ANY_ORDERS = "SELECT id FROM orders ORDER BY random() LIMIT $1"
 
 
@@ -82,5 +83,52 @@ async def orm(bench: Workbench) -> AsyncIterator[Operation[UUID]]:
         async def get(order_id: UUID) -> None:
             async with peer.session() as session:
                 assert await session.get(PlainOrder, order_id)
+
+        yield get
+
+
+@ITEM.peer("advanced-alchemy")
+@asynccontextmanager
+async def aa(bench: Workbench) -> AsyncIterator[Operation[UUID]]:
+    async with bench.peer("advanced_alchemy") as peer:
+
+        async def get(order_id: UUID) -> None:
+            async with peer.session() as session:
+                assert await peer.Orders(session=session).get(order_id)
+
+        yield get
+
+
+@ITEM.peer("Tortoise")
+@asynccontextmanager
+async def tortoise(bench: Workbench) -> AsyncIterator[Operation[UUID]]:
+    async with bench.peer("tortoise") as peer:
+
+        async def get(order_id: UUID) -> None:
+            assert await peer.Order.get(id=order_id)
+
+        yield get
+
+
+@ITEM.peer("Piccolo")
+@asynccontextmanager
+async def piccolo(bench: Workbench) -> AsyncIterator[Operation[UUID]]:
+    async with bench.peer("piccolo") as peer:
+
+        async def get(order_id: UUID) -> None:
+            assert await peer.Order.objects().get(peer.Order.id == order_id)
+
+        yield get
+
+
+@ITEM.peer("psycopg")
+@asynccontextmanager
+async def psycopg(bench: Workbench) -> AsyncIterator[Operation[UUID]]:
+    async with bench.peer("psycopg") as pool:
+
+        async def get(order_id: UUID) -> None:
+            async with pool.connection() as connection:
+                cursor = await connection.execute(PSYCOPG_SELECT, [order_id])
+                assert await cursor.fetchone()
 
         yield get

@@ -20,6 +20,9 @@ from gal_friday.dal.models import OrderStatus
 UPDATE = """
     UPDATE orders SET status = 'NEW', status_at = $3, submitted_at = $3 WHERE id = $1 AND row_version = $2
 """
+PSYCOPG_UPDATE = """
+    UPDATE orders SET status = 'NEW', status_at = %s, submitted_at = %s WHERE id = %s AND row_version = %s
+"""
 
 
 class ReadOrder(NamedTuple):
@@ -50,9 +53,9 @@ ITEM = Item(
 async def by_hand(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
     async with bench.peer("asyncpg") as connections:
 
-        async def acknowledge(order: ReadOrder) -> None:
+        async def acknowledge(read: ReadOrder) -> None:
             with connections.lent() as connection:
-                assert await connection.execute(UPDATE, order.id, order.version, NOON) == "UPDATE 1"
+                assert await connection.execute(UPDATE, read.id, read.version, NOON) == "UPDATE 1"
 
         yield acknowledge
 
@@ -62,8 +65,8 @@ async def by_hand(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
 async def ours(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
     async with bench.peer("gal_friday") as db:
 
-        async def acknowledge(order: ReadOrder) -> None:
-            await db.orders.transition(order.id, OrderStatus.NEW, at=NOON)
+        async def acknowledge(read: ReadOrder) -> None:
+            await db.orders.transition(read.id, OrderStatus.NEW, at=NOON)
 
         yield acknowledge
 
@@ -73,10 +76,10 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
 async def core(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
     async with bench.peer("sqlalchemy") as peer:
 
-        async def acknowledge(order: ReadOrder) -> None:
+        async def acknowledge(read: ReadOrder) -> None:
             statement = (
                 update(ORDERS)
-                .where(ORDERS.c.id == order.id, ORDERS.c.row_version == order.version)
+                .where(ORDERS.c.id == read.id, ORDERS.c.row_version == read.version)
                 .values(status="NEW", status_at=NOON, submitted_at=NOON)
             )
             async with peer.engine.begin() as connection:
@@ -96,5 +99,60 @@ async def orm(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
                 order.status = "NEW"
                 order.status_at = order.submitted_at = NOON
                 await session.commit()
+
+        yield acknowledge
+
+
+@ITEM.peer("advanced-alchemy")
+@asynccontextmanager
+async def aa(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
+    async with bench.peer("advanced_alchemy") as peer:
+
+        async def acknowledge(read: ReadOrder) -> None:
+            async with peer.session() as session:
+                orders = peer.Orders(session=session)
+                order = await orders.get(read.id)
+                order.status = "NEW"
+                order.status_at = order.submitted_at = NOON
+                await orders.update(order, auto_commit=True)
+
+        yield acknowledge
+
+
+@ITEM.peer("Tortoise")
+@asynccontextmanager
+async def tortoise(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
+    async with bench.peer("tortoise") as peer:
+
+        async def acknowledge(read: ReadOrder) -> None:
+            rows = peer.Order.filter(id=read.id, row_version=read.version)
+            assert await rows.update(status="NEW", status_at=NOON, submitted_at=NOON) == 1
+
+        yield acknowledge
+
+
+@ITEM.peer("Piccolo")
+@asynccontextmanager
+async def piccolo(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
+    async with bench.peer("piccolo") as peer:
+
+        async def acknowledge(read: ReadOrder) -> None:
+            order = peer.Order
+            changes = {order.status: "NEW", order.status_at: NOON, order.submitted_at: NOON}
+            of_version = (order.id == read.id) & (order.row_version == read.version)
+            assert await order.update(changes).where(of_version).returning(order.id)
+
+        yield acknowledge
+
+
+@ITEM.peer("psycopg")
+@asynccontextmanager
+async def psycopg(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
+    async with bench.peer("psycopg") as pool:
+
+        async def acknowledge(read: ReadOrder) -> None:
+            async with pool.connection() as connection:
+                cursor = await connection.execute(PSYCOPG_UPDATE, [NOON, NOON, read.id, read.version])
+                assert cursor.rowcount == 1
 
         yield acknowledge

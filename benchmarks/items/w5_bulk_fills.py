@@ -20,6 +20,14 @@ ORDERS_FILLED = 100
 SOME_ORDERS = "SELECT id, exchange, trading_pair, side FROM orders LIMIT $1"
 #: A table that is only added to refuses TRUNCATE of anybody whose triggers fire.
 EMPTY = "SET session_replication_role = replica; TRUNCATE fills CASCADE; RESET session_replication_role"
+#: A statement has at most 32,767 parameters, of which a row takes one for each column.
+PICCOLO_BATCH = 1_000
+PSYCOPG_COPY = """
+    COPY fills (
+        id, account_id, order_id, fill_id, exchange_order_id, exchange, trading_pair, side, quantity_filled,
+        fill_price, quote_currency, commission, commission_asset, filled_at
+    ) FROM STDIN
+"""
 
 
 async def setup(bench: Workbench) -> None:
@@ -95,5 +103,61 @@ async def orm(bench: Workbench) -> AsyncIterator[Operation[Tuples]]:
             async with peer.session() as session:
                 session.add_all(PlainFill(**dict(zip(COLUMNS, fill, strict=True))) for fill in fills)
                 await session.commit()
+
+        yield store
+
+
+@ITEM.peer("advanced-alchemy")
+@asynccontextmanager
+async def aa(bench: Workbench) -> AsyncIterator[Operation[Tuples]]:
+    async with bench.peer("advanced_alchemy") as peer:
+
+        async def store(fills: Tuples) -> None:
+            async with peer.session() as session:
+                entities = [PlainFill(**dict(zip(COLUMNS, fill, strict=True))) for fill in fills]
+                await peer.Fills(session=session).add_many(entities, auto_commit=True)
+
+        yield store
+
+
+@ITEM.peer("Tortoise")
+@asynccontextmanager
+async def tortoise(bench: Workbench) -> AsyncIterator[Operation[Tuples]]:
+    async with bench.peer("tortoise") as peer:
+
+        async def store(fills: Tuples) -> None:
+            await peer.Fill.bulk_create(peer.Fill(**dict(zip(COLUMNS, fill, strict=True))) for fill in fills)
+
+        yield store
+
+
+@ITEM.peer("Piccolo")
+@asynccontextmanager
+async def piccolo(bench: Workbench) -> AsyncIterator[Operation[Tuples]]:
+    async with bench.peer("piccolo") as peer:
+
+        async def store(fills: Tuples) -> None:
+            async with peer.transaction():
+                for start in range(0, len(fills), PICCOLO_BATCH):
+                    batch = fills[start : start + PICCOLO_BATCH]
+                    rows = [peer.Fill(**dict(zip(COLUMNS, fill, strict=True))) for fill in batch]
+                    await peer.Fill.insert(*rows)
+
+        yield store
+
+
+@ITEM.peer("psycopg, COPY")
+@asynccontextmanager
+async def psycopg(bench: Workbench) -> AsyncIterator[Operation[Tuples]]:
+    async with bench.peer("psycopg") as pool:
+
+        async def store(fills: Tuples) -> None:
+            async with (
+                pool.connection() as connection,
+                connection.cursor() as cursor,
+                cursor.copy(PSYCOPG_COPY) as copy,
+            ):
+                for fill in fills:
+                    await copy.write_row(fill)
 
         yield store
