@@ -1,5 +1,6 @@
 """Rows as a bot would store them: plain values by column, the same for every peer."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -22,7 +23,7 @@ MAKE_STRATEGY = """
 
 
 def order_row(**others: Any) -> Row:
-    """A limit order for 3 BTC."""
+    """A limit order for some 3 BTC."""
     identity = new_id()
     return {
         "id": identity,
@@ -33,7 +34,7 @@ def order_row(**others: Any) -> Row:
         "trading_pair": PAIR,
         "side": "BUY",
         "order_type": "LIMIT",
-        "quantity": Decimal("3.00000001"),
+        "quantity": Decimal("3.00000003"),
         "limit_price": Decimal("50000.1"),
         **others,
     }
@@ -71,9 +72,14 @@ async def with_strategy(bench: Workbench) -> None:
 async def store_orders(bench: Workbench, count: int, **others: Any) -> list[Row]:
     """Orders that are there before the work begins."""
     rows = [order_row(**others) for _ in range(count)]
+    await store_order_rows(bench, rows)
+    return rows
+
+
+async def store_order_rows(bench: Workbench, rows: Sequence[Row]) -> None:
+    """Store *rows*, which are alike in their columns."""
     owner = await bench.owner()
     await owner.copy_records_to_table(
         "orders", records=[tuple(row.values()) for row in rows], columns=list(rows[0])
     )
     await owner.close()
-    return rows

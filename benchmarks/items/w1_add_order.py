@@ -19,15 +19,6 @@ INSERT = """
         limit_price
     ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
-PSYCOPG_INSERT = """
-    INSERT INTO orders (
-        id, account_id, client_order_id, strategy_id, exchange, trading_pair, side, order_type, quantity,
-        limit_price
-    ) VALUES (
-        %(id)s, %(account_id)s, %(client_order_id)s, %(strategy_id)s, %(exchange)s, %(trading_pair)s,
-        %(side)s, %(order_type)s, %(quantity)s, %(limit_price)s
-    )
-"""
 
 
 async def prepare(bench: Workbench) -> Sequence[Row]:
@@ -135,6 +126,6 @@ async def psycopg(bench: Workbench) -> AsyncIterator[Operation[Row]]:
 
         async def add(row: Row) -> None:
             async with pool.connection() as connection:
-                await connection.execute(PSYCOPG_INSERT, row)
+                await connection.execute(INSERT, list(row.values()))
 
         yield add

@@ -13,7 +13,6 @@ from benchmarks.peers.sqlalchemy import Order as PlainOrder
 from benchmarks.rows import store_orders, with_strategy
 
 SELECT = "SELECT * FROM orders WHERE id = $1"
-PSYCOPG_SELECT = "SELECT * FROM orders WHERE id = %s"
 ANY_ORDERS = "SELECT id FROM orders ORDER BY random() LIMIT $1"
 
 
@@ -128,7 +127,7 @@ async def psycopg(bench: Workbench) -> AsyncIterator[Operation[UUID]]:
 
         async def get(order_id: UUID) -> None:
             async with pool.connection() as connection:
-                cursor = await connection.execute(PSYCOPG_SELECT, [order_id])
+                cursor = await connection.execute(SELECT, [order_id])
                 assert await cursor.fetchone()
 
         yield get

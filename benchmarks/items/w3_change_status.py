@@ -20,9 +20,6 @@ from gal_friday.dal.models import OrderStatus
 UPDATE = """
     UPDATE orders SET status = 'NEW', status_at = $3, submitted_at = $3 WHERE id = $1 AND row_version = $2
 """
-PSYCOPG_UPDATE = """
-    UPDATE orders SET status = 'NEW', status_at = %s, submitted_at = %s WHERE id = %s AND row_version = %s
-"""
 
 
 class ReadOrder(NamedTuple):
@@ -152,7 +149,7 @@ async def psycopg(bench: Workbench) -> AsyncIterator[Operation[ReadOrder]]:
 
         async def acknowledge(read: ReadOrder) -> None:
             async with pool.connection() as connection:
-                cursor = await connection.execute(PSYCOPG_UPDATE, [NOON, NOON, read.id, read.version])
+                cursor = await connection.execute(UPDATE, [read.id, read.version, NOON])
                 assert cursor.rowcount == 1
 
         yield acknowledge
