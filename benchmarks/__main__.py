@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -19,6 +20,8 @@ from benchmarks.items.catalogue import ITEMS
 OUT = Path(__file__).parent / "out"
 ROUNDS = 5
 QUICK_ROUNDS = 3
+#: Of the table, where no terminal has one.
+WIDTH = 120
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
@@ -65,7 +68,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--out", type=Path, default=OUT, help="where JSON, Markdown and charts go")
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     rows, server_version = asyncio.run(measured(plan_of(arguments), console))
     write(rows, server_version, arguments.out)
     console.print(as_table(rows))

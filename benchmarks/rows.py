@@ -1,5 +1,6 @@
 """Rows as a bot would store them: plain values by column, the same for every peer."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -58,6 +59,41 @@ def fill_row(order: Row, number: int = 0, **others: Any) -> Row:
         "commission": Decimal("13.37"),
         "commission_asset": "USD",
         "filled_at": NOON + timedelta(milliseconds=number),
+        **others,
+    }
+
+
+def signal_row(**others: Any) -> Row:
+    """A signal to buy at the market."""
+    identity = new_id()
+    return {
+        "id": identity,
+        "account_id": ACCOUNT,
+        "strategy_id": STRATEGY,
+        "exchange": EXCHANGE,
+        "trading_pair": PAIR,
+        "side": "BUY",
+        "entry_type": "MARKET",
+        "confidence": Decimal("0.75"),
+        "fingerprint": hashlib.sha256(identity.bytes).hexdigest(),
+        **others,
+    }
+
+
+def position_row(**others: Any) -> Row:
+    """A long position."""
+    return {
+        "id": new_id(),
+        "account_id": ACCOUNT,
+        "strategy_id": STRATEGY,
+        "exchange": EXCHANGE,
+        "trading_pair": PAIR,
+        "quote_currency": "USD",
+        "side": "LONG",
+        "quantity": Decimal(2),
+        "cost": Decimal(100_000),
+        "entry_price": Decimal(50_000),
+        "opened_at": NOON,
         **others,
     }
 

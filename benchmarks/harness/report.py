@@ -9,7 +9,7 @@ from rich.table import Table
 
 from benchmarks.harness.rounds import Figures
 from benchmarks.harness.run import Row
-from benchmarks.peers import version_of
+from benchmarks.peers import library, version_of
 
 #: A unit is "orders/s", or the time of one in one of these.
 SECONDS = {"ms": 1e3, "µs": 1e6}
@@ -61,9 +61,9 @@ def cells(row: Row) -> Iterator[tuple[str, ...]]:
 
 def as_table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
-    table = Table(*HEADINGS[:2], title="ratio: throughput, the floor of the same round = 1")
-    for heading in HEADINGS[2:]:
-        table.add_column(heading, justify="right")
+    table = Table(title="ratio: throughput, the floor of the same round = 1")
+    for place, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=True)
     for row in rows:
         for line in cells(row):
             ours = line[1].startswith("gal_friday")
@@ -90,7 +90,7 @@ def as_markdown(rows: Sequence[Row], server_version: str) -> str:
 def conditions(rows: Sequence[Row], server_version: str) -> str:
     """Machine and versions, without names of either."""
     peers = sorted({peer for row in rows for peer in row.figures}, key=str.lower)
-    versions = dict.fromkeys(f"{peer.split()[0].split('.')[0]} {version_of(peer)}" for peer in peers)
+    versions = dict.fromkeys(f"{library(peer)[1]} {version_of(peer)}" for peer in peers)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     rounds = sorted({len(measured.seconds) for row in rows for measured in row.figures.values()})
     return (

@@ -19,7 +19,17 @@ class Fills(SQLAlchemyAsyncRepository[sqlalchemy.Fill]):  # type: ignore[misc]
     model_type = sqlalchemy.Fill
 
 
+class Signals(SQLAlchemyAsyncRepository[sqlalchemy.Signal]):  # type: ignore[misc]
+    model_type = sqlalchemy.Signal
+
+
+class Positions(SQLAlchemyAsyncRepository[sqlalchemy.Position]):  # type: ignore[misc]
+    model_type = sqlalchemy.Position
+
+
 @asynccontextmanager
 async def opened(bench: Workbench) -> AsyncIterator[Any]:
     async with sqlalchemy.opened(bench) as peer:
-        yield SimpleNamespace(session=peer.session, Orders=Orders, Fills=Fills)
+        yield SimpleNamespace(
+            session=peer.session, Orders=Orders, Fills=Fills, Signals=Signals, Positions=Positions
+        )

@@ -58,6 +58,8 @@ def _plain_column(column: Column[Any]) -> Column[Any]:
 
 
 ORDERS = plain(models.Order.__table__)  # type: ignore[arg-type]  # FromClause, to the type checker
+SIGNALS = plain(models.Signal.__table__)  # type: ignore[arg-type]
+POSITIONS = plain(models.Position.__table__)  # type: ignore[arg-type]
 FILLS = plain(models.Fill.__table__)  # type: ignore[arg-type]
 
 
@@ -71,3 +73,11 @@ class Order(Base):
 
 class Fill(Base):
     __table__ = FILLS
+
+
+class Signal(Base):
+    __table__ = SIGNALS
+
+
+class Position(Base):
+    __table__ = POSITIONS

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Table
 from tortoise import Tortoise, fields
 from tortoise.models import Model
+from tortoise.transactions import in_transaction
 
 from benchmarks.harness.workbench import Workbench
 from benchmarks.peers.columns import Kind, ModelColumn, columns_of
@@ -23,6 +24,8 @@ FIELDS: dict[Kind, Callable[..., Any]] = {
     Kind.TIMESTAMP: fields.DatetimeField,
     Kind.JSON: fields.JSONField,
 }
+#: It quantizes every value in the decimal context in force, whose 28 digits are too few for 36 decimals.
+DECIMALS = 18
 #: Names a Tortoise model has for something else.
 TAKEN = {"raw"}
 
@@ -45,7 +48,7 @@ def _field(column: ModelColumn) -> Any:
     if column.kind is Kind.VARCHAR:
         options["max_length"] = column.length
     if column.kind is Kind.NUMERIC:
-        options |= {"max_digits": column.precision, "decimal_places": column.scale}
+        options |= {"max_digits": column.precision, "decimal_places": min(column.scale, DECIMALS)}
     return FIELDS[column.kind](**options)
 
 
@@ -63,6 +66,8 @@ async def opened(bench: Workbench) -> AsyncIterator[Any]:
         db_url=f"{url}?minsize=1&maxsize={bench.pool_size}", modules={"models": [__name__]}, use_tz=True
     )
     try:
-        yield SimpleNamespace(Order=Order, Fill=Fill, Signal=Signal, Position=Position)
+        yield SimpleNamespace(
+            Order=Order, Fill=Fill, Signal=Signal, Position=Position, in_transaction=in_transaction
+        )
     finally:
         await Tortoise.close_connections()
