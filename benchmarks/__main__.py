@@ -18,7 +18,6 @@ from benchmarks.harness.server import started_server
 from benchmarks.items.catalogue import ITEMS
 
 OUT = Path(__file__).parent / "out"
-ROUNDS = 5
 QUICK_ROUNDS = 3
 #: Of the table, where no terminal has one.
 WIDTH = 120
@@ -31,7 +30,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         raise SystemExit(f"no such item: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     return Plan(
         items=[item for item in ITEMS if not asked or item.key.upper() in asked],
-        rounds=arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS),
+        rounds=arguments.rounds or (QUICK_ROUNDS if arguments.quick else None),
         quick=arguments.quick,
         peers=tuple(filter(None, arguments.peers.split(","))),
     )
@@ -63,7 +62,9 @@ def write(rows: Sequence[Row], server_version: str, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("items", nargs="*", metavar="ITEM", help="W1 W2 …; all of them unless some are named")
-    parser.add_argument("--rounds", type=int, help=f"interleaved rounds ({ROUNDS}; quick: {QUICK_ROUNDS})")
+    parser.add_argument(
+        "--rounds", type=int, help=f"interleaved rounds (as each item says; quick: {QUICK_ROUNDS})"
+    )
     parser.add_argument("--peers", default="", help="beginnings of names, like asyncpg,gal_friday")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--out", type=Path, default=OUT, help="where JSON, Markdown and charts go")

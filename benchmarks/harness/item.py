@@ -23,6 +23,10 @@ class Variant:
     #: PostgreSQL's synchronous_commit.
     synchronous: bool = True
     tasks: int = 1
+    #: Of every peer's pool; as many as there are tasks unless said otherwise.
+    connections: int = 0
+    #: How much of the item's size is a turn; at least one unit is.
+    share: float = 1
 
 
 #: With every commit on disk before it is acknowledged, and without waiting for it.
@@ -58,6 +62,8 @@ class Item(Generic[T]):
     floor: str = "asyncpg"
     #: Whether peak memory is measured, in a process of its own for each peer.
     measures_memory: bool = False
+    #: Rounds of a long run; turns that take seconds are repeated less.
+    rounds: int = 11
     openings: dict[str, Opening[T]] = field(default_factory=dict)
 
     def peer(self, name: str) -> Callable[[Opening[T]], Opening[T]]:

@@ -31,7 +31,8 @@ class Plan:
     """What is run: *peers* are beginnings of names, empty for all of them."""
 
     items: Sequence[AnyItem]
-    rounds: int
+    #: None: as many as each item says.
+    rounds: int | None
     quick: bool = False
     peers: Sequence[str] = ()
 
@@ -61,6 +62,8 @@ async def run(plan: Plan, server: PostgresServer, directory: Path) -> AsyncGener
                 url=server.url(database, user=TRADER),
                 owner_url=server.url(database),
                 directory=directory,
+                binaries=server.bin_directory,
+                quick=plan.quick,
                 size=item.quick_size if plan.quick else item.size,
             )
             await item.setup(bench)
@@ -71,7 +74,14 @@ async def run(plan: Plan, server: PostgresServer, directory: Path) -> AsyncGener
 async def _figures(item: AnyItem, variant: Variant, bench: Workbench, plan: Plan) -> dict[str, Figures]:
     await set_synchronous_commit(bench, on=variant.synchronous)
     peers = plan.peers_of(item)
-    measured = await measure(item, replace(bench, tasks=variant.tasks), peers, plan.rounds)
+    bench = replace(
+        bench,
+        variant=variant.name,
+        size=max(round(bench.size * variant.share), 1),
+        tasks=variant.tasks,
+        pool_size=variant.connections or variant.tasks,
+    )
+    measured = await measure(item, bench, peers, plan.rounds or item.rounds)
     for peer in peers:
         round_trips, peak_mib = await survey(item, bench, peer)
         measured[peer] = replace(measured[peer], round_trips=round_trips, peak_mib=peak_mib)

@@ -20,14 +20,17 @@ class Workbench:
     owner_url: str
     #: Scratch files of the run.
     directory: Path
+    #: The server's own programs.
+    binaries: Path
     size: int
     #: How many tasks work at once, each with a connection.
     tasks: int = 1
-
-    @property
-    def pool_size(self) -> int:
-        """Connections every peer's pool may open."""
-        return self.tasks
+    #: Connections every peer's pool may open.
+    pool_size: int = 1
+    #: Name of the variant, for items whose work differs by it.
+    variant: str = ""
+    #: Whether this is the quick run, for items whose tables are filled before.
+    quick: bool = False
 
     def peer(self, name: str) -> AbstractAsyncContextManager[Any]:
         """The peer *name*, opened for this database: what `opened` of `benchmarks.peers.<name>` gives.
@@ -46,7 +49,7 @@ class Workbench:
     @classmethod
     def from_json(cls, text: str) -> "Workbench":
         values = json.loads(text)
-        return cls(**{**values, "directory": Path(values["directory"])})
+        return cls(**{**values, "directory": Path(values["directory"]), "binaries": Path(values["binaries"])})
 
     async def owner(self) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection of the owner, to be closed by who asked for it."""

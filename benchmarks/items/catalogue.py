@@ -10,13 +10,24 @@ from benchmarks.items import (
     w4a_lifecycle,
     w4b_apply_fill,
     w5_bulk_fills,
+    w8_page,
+    w10_boot,
+    w11_restore,
+    w13_state,
 )
 
-ITEMS: Sequence[AnyItem] = (
-    w1_add_order.ITEM,
-    w2_get_order.ITEM,
-    w3_change_status.ITEM,
-    w4a_lifecycle.ITEM,
-    w4b_apply_fill.ITEM,
-    w5_bulk_fills.ITEM,
+ITEMS: Sequence[AnyItem] = tuple(
+    module.ITEM
+    for module in (
+        w1_add_order,
+        w2_get_order,
+        w3_change_status,
+        w4a_lifecycle,
+        w4b_apply_fill,
+        w5_bulk_fills,
+        w8_page,
+        w10_boot,
+        w11_restore,
+        w13_state,
+    )
 )

@@ -34,8 +34,8 @@ ITEM = Item(
     unit="orders/s",
     setup=setup,
     prepare=prepare,
-    size=1_000,
-    quick_size=300,
+    size=500,
+    quick_size=200,
 )
 
 

@@ -39,8 +39,8 @@ ITEM = Item(
     unit="changes/s",
     setup=with_strategy,
     prepare=prepare,
-    size=300,
-    quick_size=100,
+    size=150,
+    quick_size=60,
     variants=DURABILITY,
 )
 

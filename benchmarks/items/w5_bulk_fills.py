@@ -54,6 +54,7 @@ ITEM = Item(
     prepare=prepare,
     size=100_000,
     quick_size=10_000,
+    rounds=5,
     measures_memory=True,
 )
 

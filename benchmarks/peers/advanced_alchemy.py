@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from advanced_alchemy.filters import LimitOffset
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 
 from benchmarks.harness.workbench import Workbench
@@ -31,5 +32,10 @@ class Positions(SQLAlchemyAsyncRepository[sqlalchemy.Position]):  # type: ignore
 async def opened(bench: Workbench) -> AsyncIterator[Any]:
     async with sqlalchemy.opened(bench) as peer:
         yield SimpleNamespace(
-            session=peer.session, Orders=Orders, Fills=Fills, Signals=Signals, Positions=Positions
+            session=peer.session,
+            Orders=Orders,
+            Fills=Fills,
+            Signals=Signals,
+            Positions=Positions,
+            LimitOffset=LimitOffset,
         )
