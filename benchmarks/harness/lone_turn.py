@@ -7,11 +7,12 @@ arrives on stdin, and prints by how many MiB the peak rose above what was there 
 import asyncio
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from benchmarks.harness.item import AnyItem
-from benchmarks.harness.rounds import opened, work_through
+from benchmarks.harness.rounds import WARM_UP, take_turn, work_through
 from benchmarks.harness.workbench import Workbench
 from benchmarks.items.catalogue import ITEMS
 
@@ -20,16 +21,18 @@ RESET_PEAK: Final = Path("/proc/self/clear_refs")
 
 
 async def peak_mib(item: AnyItem, bench: Workbench, peer: str) -> float:
-    """How far resident memory rose during a turn, after one that warmed up."""
-    async with opened(item, bench, [peer]) as operations:
+    """How far resident memory rose during a turn and the one before it that warmed up."""
+    async with item.openings[peer](bench) as operation:
         inputs = await item.prepare(bench)
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
         if RESET_PEAK.exists():
             RESET_PEAK.write_text("5")
         before = peak_kib()
-        await work_through(operations[peer], inputs, 1)
+        # What warming up leaves behind is the peer's too, so it counts; its round trips do not.
+        await take_turn(item, replace(bench, size=max(bench.size // WARM_UP, 1)), operation)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        await work_through(operation, inputs, 1)
         return (peak_kib() - before) / 1024
 
 

@@ -1,4 +1,4 @@
-"""W10: a program starts: is the schema at the head? Asked in a process that runs, and as a process of its own.
+"""W10: a program starts and asks whether the schema is at the head: in a process that runs, and as a process.
 
 And the first start of all: an empty database gets its schema, beside the same DDL run as one script.
 """
@@ -113,7 +113,7 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[str]]:
 
 @ITEM.peer("alembic upgrade head")
 @asynccontextmanager
-async def alembic(bench: Workbench) -> AsyncIterator[Operation[str]]:
+async def alembic(_: Workbench) -> AsyncIterator[Operation[str]]:
     async def upgrade(url: str) -> None:
         await run("-m", "alembic", "upgrade", "head", GAL_FRIDAY_DATABASE__URL=url)
 

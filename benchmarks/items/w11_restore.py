@@ -16,11 +16,11 @@ from gal_friday.dal.models import WORKING_ORDER_STATUSES, Order, Position
 #: Each position in a pair of its own, and an order that works on it.
 OPEN_POSITIONS = """
     INSERT INTO positions (
-        id, account_id, strategy_id, exchange, trading_pair, quote_currency, side, quantity, cost, entry_price,
-        opened_at
+        id, account_id, strategy_id, exchange, trading_pair, quote_currency, side, quantity, cost,
+        entry_price, opened_at
     )
-    SELECT gen_random_uuid(), 'default', 'momentum', 'kraken', 'C' || number || '/USD', 'USD', 'LONG', 2, 100000,
-        50000, now()
+    SELECT gen_random_uuid(), 'default', 'momentum', 'kraken', 'C' || number || '/USD', 'USD', 'LONG', 2,
+        100000, 50000, now()
     FROM generate_series(1, $1) AS number
 """
 WORKING_ORDERS = """
@@ -28,8 +28,8 @@ WORKING_ORDERS = """
         id, account_id, client_order_id, strategy_id, exchange, trading_pair, side, order_type, quantity,
         limit_price, status
     )
-    SELECT gen_random_uuid(), 'default', 'order-' || number, 'momentum', 'kraken', 'C' || number || '/USD', 'SELL',
-        'LIMIT', 2, 51000.5, 'NEW'
+    SELECT gen_random_uuid(), 'default', 'order-' || number, 'momentum', 'kraken', 'C' || number || '/USD',
+        'SELL', 'LIMIT', 2, 51000.5, 'NEW'
     FROM generate_series(1, $1) AS number
 """
 POSITIONS_OPEN = "SELECT * FROM positions WHERE account_id = 'default' AND closed_at IS NULL ORDER BY id"

@@ -1,4 +1,4 @@
-"""W13: an engine's positions kept by DatabaseStateManager: one saved, one read from the cache, ten saved at once.
+"""W13: an engine's positions kept by DatabaseStateManager: saved, read from the cache, ten saved at once.
 
 By hand a save is one UPDATE that names the version read; there is no cache, a read asks the server.
 """
@@ -21,7 +21,8 @@ SAVE_TOGETHER = "10 saves at once"
 
 ADD = """
     INSERT INTO portfolio_positions (
-        account_id, position_id, instrument, currency, entry_timestamp, entry_price, lots, quantity, current_stop
+        account_id, position_id, instrument, currency, entry_timestamp, entry_price, lots, quantity,
+        current_stop
     )
     SELECT 'default', $1 || number, 'GOLD_MINI', 'INR', now(), 72000, 3, 300, 70000
     FROM generate_series(0, $2 - 1) AS number

@@ -29,8 +29,8 @@ FILL_TABLE = """
         id, account_id, client_order_id, strategy_id, exchange, trading_pair, side, order_type, quantity,
         limit_price, status, created_at
     )
-    SELECT gen_random_uuid(), 'default', 'order-' || number, 'momentum', 'kraken', 'BTC/USD', 'BUY', 'LIMIT', 1,
-        50000 + number % 1000, CASE number % 2 WHEN 0 THEN 'FILLED' ELSE 'CANCELED' END,
+    SELECT gen_random_uuid(), 'default', 'order-' || number, 'momentum', 'kraken', 'BTC/USD', 'BUY', 'LIMIT',
+        1, 50000 + number % 1000, CASE number % 2 WHEN 0 THEN 'FILLED' ELSE 'CANCELED' END,
         timestamptz '2026-01-01 00:00Z' + number * interval '1 second'
     FROM generate_series(1, $1) AS number
 """

@@ -28,6 +28,10 @@ class Positions(SQLAlchemyAsyncRepository[sqlalchemy.Position]):  # type: ignore
     model_type = sqlalchemy.Position
 
 
+class Candles(SQLAlchemyAsyncRepository[sqlalchemy.Candle]):  # type: ignore[misc]
+    model_type = sqlalchemy.Candle
+
+
 @asynccontextmanager
 async def opened(bench: Workbench) -> AsyncIterator[Any]:
     async with sqlalchemy.opened(bench) as peer:
@@ -37,5 +41,6 @@ async def opened(bench: Workbench) -> AsyncIterator[Any]:
             Fills=Fills,
             Signals=Signals,
             Positions=Positions,
+            Candles=Candles,
             LimitOffset=LimitOffset,
         )

@@ -43,7 +43,11 @@ class ModelColumn:
 
 
 def columns_of(table: Table) -> Iterator[ModelColumn]:
-    """The columns of *table* that are written; those the server computes are left out."""
+    """The columns of *table* that are written; those the server computes are left out.
+
+    Of a key of several columns the last is the model's: these libraries know keys of one column only.
+    """
+    *_, key = table.primary_key.columns
     for column in table.columns:
         if column.computed is None:
             assert isinstance(column.type, TypeDecorator)
@@ -53,7 +57,7 @@ def columns_of(table: Table) -> Iterator[ModelColumn]:
             yield ModelColumn(
                 name=column.name,
                 kind=_kind(plain),
-                primary_key=column.primary_key,
+                primary_key=column is key,
                 nullable=bool(column.nullable),
                 default=_default(given if given is not None else stored, plain),
                 length=plain.length if isinstance(plain, String) else None,

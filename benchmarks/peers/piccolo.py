@@ -58,6 +58,7 @@ async def opened(bench: Workbench) -> AsyncIterator[Any]:
             Fill=model_of("Fill", models.Fill.__table__, engine),  # type: ignore[arg-type]
             Signal=model_of("Signal", models.Signal.__table__, engine),  # type: ignore[arg-type]
             Position=model_of("Position", models.Position.__table__, engine),  # type: ignore[arg-type]
+            Candle=model_of("Candle", models.Candle.__table__, engine),  # type: ignore[arg-type]
             transaction=engine.transaction,
         )
     finally:

@@ -60,6 +60,7 @@ def _plain_column(column: Column[Any]) -> Column[Any]:
 ORDERS = plain(models.Order.__table__)  # type: ignore[arg-type]  # FromClause, to the type checker
 SIGNALS = plain(models.Signal.__table__)  # type: ignore[arg-type]
 POSITIONS = plain(models.Position.__table__)  # type: ignore[arg-type]
+CANDLES = plain(models.Candle.__table__)  # type: ignore[arg-type]
 FILLS = plain(models.Fill.__table__)  # type: ignore[arg-type]
 
 
@@ -81,3 +82,7 @@ class Signal(Base):
 
 class Position(Base):
     __table__ = POSITIONS
+
+
+class Candle(Base):
+    __table__ = CANDLES

@@ -56,6 +56,7 @@ Order = model_of("Order", models.Order.__table__)  # type: ignore[arg-type]  # F
 Fill = model_of("Fill", models.Fill.__table__)  # type: ignore[arg-type]
 Signal = model_of("Signal", models.Signal.__table__)  # type: ignore[arg-type]
 Position = model_of("Position", models.Position.__table__)  # type: ignore[arg-type]
+Candle = model_of("Candle", models.Candle.__table__)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -67,7 +68,12 @@ async def opened(bench: Workbench) -> AsyncIterator[Any]:
     )
     try:
         yield SimpleNamespace(
-            Order=Order, Fill=Fill, Signal=Signal, Position=Position, in_transaction=in_transaction
+            Order=Order,
+            Fill=Fill,
+            Signal=Signal,
+            Position=Position,
+            Candle=Candle,
+            in_transaction=in_transaction,
         )
     finally:
         await Tortoise.close_connections()
