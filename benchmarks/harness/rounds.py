@@ -15,6 +15,10 @@ from benchmarks.harness.workbench import Workbench
 
 #: A turn's share that is done once before the first round.
 WARM_UP = 10
+#: Fewer rounds say too little of how much the ratios vary.
+FEWEST_ROUNDS = 5
+#: Seconds after which a row has no more than those.
+ENOUGH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,14 @@ async def opened(
 
 
 async def measure(item: AnyItem, bench: Workbench, peers: Sequence[str], rounds: int) -> dict[str, Figures]:
-    """Figures of *peers*, of which the floor is one, from *rounds* interleaved rounds."""
+    """Figures of *peers*, of which the floor is one, from at most *rounds* interleaved rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     async with opened(item, bench, peers) as operations:
         order = deque(operations.items())
-        for _ in range(rounds):
+        began = time.perf_counter()
+        for done in range(rounds):
+            if done >= FEWEST_ROUNDS and time.perf_counter() - began > ENOUGH:
+                break
             for name, operation in order:
                 seconds[name].append(await take_turn(item, bench, operation))
             order.rotate(1)  # nobody always follows the same

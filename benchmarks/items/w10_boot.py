@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import make_url
 
 from benchmarks.harness.item import Item, Operation, Variant
@@ -20,6 +22,7 @@ from gal_friday.config import DatabaseSettings
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 
 ROOT = Path(__file__).parents[2]
+URL = "GAL_FRIDAY_DATABASE__URL"
 EMPTY, PROCESS = "empty database", "as a process"
 
 #: What a script by hand would be.
@@ -54,8 +57,8 @@ ITEM = Item(
     title="boot: schema at the head, or made",
     unit="ms",
     prepare=prepare,
-    size=20,
-    quick_size=10,
+    size=10,
+    quick_size=5,
     rounds=5,
     variants=(Variant("in process"), Variant(PROCESS, share=0.1), Variant(EMPTY, share=0)),
 )
@@ -69,8 +72,11 @@ async def run(*command: str, **environment: str) -> None:
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
-    assert await program.wait() == 0
+    _, problem = await program.communicate()
+    if program.returncode:
+        raise RuntimeError(problem.decode())
 
 
 @ITEM.peer("asyncpg")
@@ -106,15 +112,27 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[str]]:
         await MigrationManager(parsed, DatabaseSettings()).run_migrations()
 
     async def check_as_process(url: str) -> None:
-        await run("-m", "gal_friday", "db", "check", "--at-head", GAL_FRIDAY_DATABASE__URL=url)
+        await run("-m", "gal_friday", "db", "check", "--at-head", **{URL: url})
 
     yield check_as_process if bench.variant == PROCESS else migrate
 
 
 @ITEM.peer("alembic upgrade head")
 @asynccontextmanager
-async def alembic(_: Workbench) -> AsyncIterator[Operation[str]]:
-    async def upgrade(url: str) -> None:
-        await run("-m", "alembic", "upgrade", "head", GAL_FRIDAY_DATABASE__URL=url)
+async def alembic(bench: Workbench) -> AsyncIterator[Operation[str]]:
+    config = Config(ROOT / "alembic.ini")
 
-    yield upgrade
+    async def upgrade(url: str) -> None:
+        os.environ[URL] = url
+        await asyncio.to_thread(command.upgrade, config, "head")
+
+    async def upgrade_as_process(url: str) -> None:
+        await run("-m", "alembic", "upgrade", "head", **{URL: url})
+
+    kept = os.environ.get(URL)
+    try:
+        yield upgrade_as_process if bench.variant == PROCESS else upgrade
+    finally:
+        os.environ.pop(URL, None)
+        if kept is not None:
+            os.environ[URL] = kept

@@ -57,8 +57,8 @@ ITEM = Item(
     unit="µs",
     setup=with_strategy,
     prepare=prepare,
-    size=200,
-    quick_size=100,
+    size=100,
+    quick_size=50,
     variants=(
         Variant("save"),
         Variant(GET),

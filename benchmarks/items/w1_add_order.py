@@ -31,8 +31,8 @@ ITEM = Item(
     unit="orders/s",
     setup=with_strategy,
     prepare=prepare,
-    size=150,
-    quick_size=60,
+    size=100,
+    quick_size=40,
     variants=DURABILITY,
 )
 

@@ -34,8 +34,8 @@ ITEM = Item(
     unit="orders/s",
     setup=setup,
     prepare=prepare,
-    size=500,
-    quick_size=200,
+    size=400,
+    quick_size=100,
 )
 
 

@@ -83,8 +83,8 @@ ITEM = Item(
     unit="lives/s",
     setup=with_strategy,
     prepare=prepare,
-    size=80,
-    quick_size=40,
+    size=40,
+    quick_size=16,
     variants=CONCURRENCY,
 )
 

@@ -55,7 +55,7 @@ ITEM = Item(
     unit="fills/s",
     setup=setup,
     prepare=prepare,
-    size=120,
+    size=72,
     quick_size=48,
     variants=CONCURRENCY,
 )
