@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.harness.charts import draw
 from benchmarks.harness.report import as_json, as_markdown, as_table
 from benchmarks.harness.run import Plan, Row, run
-from benchmarks.harness.server import started_server
+from benchmarks.harness.server import make_template, started_server
 from benchmarks.items.catalogue import ITEMS
 
 OUT = Path(__file__).parent / "out"
@@ -36,27 +36,29 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     )
 
 
-async def measured(plan: Plan, console: Console) -> tuple[list[Row], str]:
-    """The rows of *plan*, printed as they are finished, and the server's version."""
+async def measure(plan: Plan, out: Path, console: Console) -> Sequence[Row]:
+    """The rows of *plan*; each is printed and written to *out* as soon as it is finished."""
     rows: list[Row] = []
     if missing := plan.missing():
         console.print(f"not installed, left out: {', '.join(missing)}")
     with started_server() as server, tempfile.TemporaryDirectory() as scratch:
         version = server.run("psql", "-Atc", "SHOW server_version").split()[0]
-        async with aclosing(run(plan, server, Path(scratch))) as finished:
+        template = await make_template(server)
+        async with aclosing(run(plan, server, template, Path(scratch))) as finished:
             async for row in finished:
                 rows.append(row)
                 console.print(as_table([row]))
-    return rows, version
+                write(rows, version, out)
+                draw(row, out)
+    return rows
 
 
 def write(rows: Sequence[Row], server_version: str, out: Path) -> None:
-    """JSON, Markdown and charts of *rows* into *out*."""
+    """*rows* as JSON and as Markdown into *out*."""
     out.mkdir(parents=True, exist_ok=True)
     latest = json.dumps({row.name: as_json(row) for row in rows}, indent=2, ensure_ascii=False)
     (out / "latest.json").write_text(f"{latest}\n")
     (out / "table.md").write_text(as_markdown(rows, server_version))
-    draw(rows, out)
 
 
 def main() -> None:
@@ -70,9 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="where JSON, Markdown and charts go")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    rows, server_version = asyncio.run(measured(plan_of(arguments), console))
-    write(rows, server_version, arguments.out)
-    console.print(as_table(rows))
+    console.print(as_table(asyncio.run(measure(plan_of(arguments), arguments.out, console))))
 
 
 if __name__ == "__main__":

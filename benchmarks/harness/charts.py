@@ -1,6 +1,5 @@
 """A chart of each row: what every peer reaches of the floor."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,11 +8,9 @@ from benchmarks.harness.run import Row
 OURS, THEIRS, FLOOR = "#1f6feb", "#8b949e", "#d29922"
 
 
-def draw(rows: Sequence[Row], out: Path) -> None:
-    """One PNG a row into *out*; none where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        return
-    for row in rows:
+def draw(row: Row, out: Path) -> None:
+    """A PNG of *row* into *out*; none where matplotlib is not installed."""
+    if find_spec("matplotlib") is not None:
         _draw(row, out / f"{row.name.lower().replace(' ', '-')}.png")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.harness.item import AnyItem, Variant
 from benchmarks.harness.rounds import Figures, measure
-from benchmarks.harness.server import made_database, make_template, set_synchronous_commit
+from benchmarks.harness.server import made_database, synchronous_commit
 from benchmarks.harness.survey import survey
 from benchmarks.harness.workbench import Workbench
 from benchmarks.peers import is_installed
@@ -53,9 +53,8 @@ class Plan:
         return not self.peers or any(name.lower().startswith(asked.lower()) for asked in self.peers)
 
 
-async def run(plan: Plan, server: PostgresServer, directory: Path) -> AsyncGenerator[Row]:
-    """Rows as they are finished."""
-    template = await make_template(server)
+async def run(plan: Plan, server: PostgresServer, template: str, directory: Path) -> AsyncGenerator[Row]:
+    """Rows as they are finished, on copies of the database *template*."""
     for item in plan.items:
         async with made_database(server, template) as database:
             bench = Workbench(
@@ -72,7 +71,6 @@ async def run(plan: Plan, server: PostgresServer, directory: Path) -> AsyncGener
 
 
 async def _figures(item: AnyItem, variant: Variant, bench: Workbench, plan: Plan) -> dict[str, Figures]:
-    await set_synchronous_commit(bench, on=variant.synchronous)
     peers = plan.peers_of(item)
     bench = replace(
         bench,
@@ -81,8 +79,9 @@ async def _figures(item: AnyItem, variant: Variant, bench: Workbench, plan: Plan
         tasks=variant.tasks,
         pool_size=variant.connections or variant.tasks,
     )
-    measured = await measure(item, bench, peers, plan.rounds or item.rounds)
-    for peer in peers:
-        round_trips, peak_mib = await survey(item, bench, peer)
-        measured[peer] = replace(measured[peer], round_trips=round_trips, peak_mib=peak_mib)
+    async with synchronous_commit(bench, on=variant.synchronous):
+        measured = await measure(item, bench, peers, plan.rounds or item.rounds)
+        for peer in peers:
+            round_trips, peak_mib = await survey(item, bench, peer)
+            measured[peer] = replace(measured[peer], round_trips=round_trips, peak_mib=peak_mib)
     return measured

@@ -20,6 +20,7 @@ PREFERRED = "15"
 #: Of the trader, who is every peer.
 SYNCHRONOUS = "ALTER ROLE trading_bot SET synchronous_commit = on"
 ASYNCHRONOUS = "ALTER ROLE trading_bot SET synchronous_commit = off"
+AS_EVER = "ALTER ROLE trading_bot RESET synchronous_commit"
 
 
 @contextmanager
@@ -54,8 +55,13 @@ async def made_database(server: PostgresServer, template: str) -> AsyncIterator[
         await asyncio.to_thread(server.drop_database, name, force=True)
 
 
-async def set_synchronous_commit(bench: Workbench, *, on: bool) -> None:
-    """For connections the peers open from now on."""
+@asynccontextmanager
+async def synchronous_commit(bench: Workbench, *, on: bool) -> AsyncIterator[None]:
+    """How commits of the connections are that the peers open in the block."""
     owner = await bench.owner()
     await owner.execute(SYNCHRONOUS if on else ASYNCHRONOUS)
-    await owner.close()
+    try:
+        yield
+    finally:
+        await owner.execute(AS_EVER)
+        await owner.close()

@@ -60,7 +60,8 @@ EXIT_TRADE = """
 """
 ADVANCE_ORDER = """
     UPDATE orders SET filled_quantity = $2, cost = $3, average_fill_price = $4, commission_by_asset = $5,
-        commission_quote = $6, position_id = $7, trade_id = $8, status = $9, status_at = $10, filled_at = $11
+        commission_quote = $6, position_id = $7, trade_id = $8, status = CAST($9 AS varchar),
+        status_at = CASE WHEN status = CAST($9 AS varchar) THEN status_at ELSE $10 END, filled_at = $11
     WHERE id = $1
 """
 ADD_FILL = """

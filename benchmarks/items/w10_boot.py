@@ -120,7 +120,8 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[str]]:
 @ITEM.peer("alembic upgrade head")
 @asynccontextmanager
 async def alembic(bench: Workbench) -> AsyncIterator[Operation[str]]:
-    config = Config(ROOT / "alembic.ini")
+    config = Config()  # without the file, which would set up logging
+    config.set_main_option("script_location", str(ROOT / "alembic_env"))
 
     async def upgrade(url: str) -> None:
         os.environ[URL] = url
