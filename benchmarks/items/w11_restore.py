@@ -195,3 +195,17 @@ async def psycopg(bench: Workbench) -> AsyncIterator[Operation[None]]:
             assert len(positions) == len(orders) > 0
 
         yield restore
+
+
+@ITEM.peer("freqtrade, own schema")
+@asynccontextmanager
+async def freqtrade(bench: Workbench) -> AsyncIterator[Operation[None]]:
+    async with bench.peer("freqtrade") as peer:
+        peer.store(bench.size // 2)
+
+        async def restore(_: None) -> None:
+            peer.Trade.session.remove()  # as after a restart, nothing is known yet
+            trades = peer.Trade.get_open_trades()
+            assert sum(len(trade.orders) for trade in trades) == len(trades) > 0
+
+        yield restore

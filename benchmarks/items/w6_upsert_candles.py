@@ -143,3 +143,14 @@ async def psycopg(bench: Workbench) -> AsyncIterator[Operation[Sequence[CandleTu
                 await connection.execute(UPSERT)
 
         yield upsert
+
+
+@ITEM.peer("vnpy_postgresql, own schema")
+@asynccontextmanager
+async def vnpy(bench: Workbench) -> AsyncIterator[Operation[Sequence[CandleTuple]]]:
+    async with bench.peer("vnpy") as peer:
+
+        async def upsert(candles: Sequence[CandleTuple]) -> None:
+            peer.database.save_bar_data([peer.bar(each) for each in candles])
+
+        yield upsert

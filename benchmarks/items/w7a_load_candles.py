@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from benchmarks.harness.item import Item, Operation
 from benchmarks.harness.workbench import Workbench
-from benchmarks.items.candles import SELECT, span, store
+from benchmarks.items.candles import SELECT, candle, span, store
 from benchmarks.peers.sqlalchemy import CANDLES
 from benchmarks.peers.sqlalchemy import Candle as PlainCandle
 
@@ -157,5 +157,18 @@ async def psycopg(bench: Workbench) -> AsyncIterator[Operation[None]]:
         async def load(_: None) -> None:
             async with pool.connection() as connection:
                 assert await (await connection.execute(SELECT, span(bench))).fetchall()
+
+        yield load
+
+
+@ITEM.peer("vnpy_postgresql, own schema")
+@asynccontextmanager
+async def vnpy(bench: Workbench) -> AsyncIterator[Operation[None]]:
+    async with bench.peer("vnpy") as peer:
+        peer.database.save_bar_data([peer.bar(candle(number)) for number in range(bench.size)])
+
+        async def load(_: None) -> None:
+            _exchange, pair, _timeframe, start, end = span(bench)
+            assert peer.database.load_bar_data(pair, peer.exchange, peer.interval, start, end)
 
         yield load

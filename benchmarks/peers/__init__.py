@@ -17,6 +17,7 @@ LIBRARIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "Tortoise": ("tortoise", "tortoise-orm"),
         "Piccolo": ("piccolo", "piccolo"),
         "vnpy_postgresql": ("vnpy_postgresql", "vnpy_postgresql"),
+        "freqtrade": ("freqtrade", "freqtrade"),
         "ADBC": ("adbc_driver_postgresql", "adbc-driver-postgresql"),
     }
 )
