@@ -43,13 +43,15 @@ CREATE_EMPTY = "CREATE DATABASE bench_empty"
 
 async def prepare(bench: Workbench) -> Sequence[str]:
     """Databases to ask for their revision, or an empty one."""
+    # The owner's, through the port everyone else goes through.
+    url = make_url(bench.owner_url).set(port=make_url(bench.url).port)
     if bench.variant != EMPTY:
-        return [bench.owner_url] * bench.size
+        return [url.render_as_string(hide_password=False)] * bench.size
     owner = await bench.owner()
     await owner.execute(DROP_EMPTY)
     await owner.execute(CREATE_EMPTY)
     await owner.close()
-    return [make_url(bench.owner_url).set(database="bench_empty").render_as_string(hide_password=False)]
+    return [url.set(database="bench_empty").render_as_string(hide_password=False)]
 
 
 ITEM = Item(
