@@ -8,10 +8,10 @@ SEED ?= 1
 ROUNDS ?= 1000
 GROW ?= 100_000 1_000_000
 
-.PHONY: help demo test soak simulate crash coverage lint types migrate revision docs clean
+.PHONY: help demo test soak simulate crash coverage bench bench-quick lint types migrate revision docs clean
 
 help:           ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
 
 $(BIN)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,16 @@ crash: $(BIN)/.installed       ## 1,000 crashes of every kind, each checked row 
 
 coverage: $(BIN)/.installed    ## every test, with the lines and branches they reach
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+
+$(BIN)/.peers: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	touch $@
+
+bench: $(BIN)/.peers           ## everything beside the driver by hand and other libraries: ten minutes
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(BIN)/.peers     ## the same in about one minute, for a first look
+	$(BIN)/python -m benchmarks --quick
 
 lint: $(BIN)/.installed        ## ruff and the direction of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""What every item is measured with."""

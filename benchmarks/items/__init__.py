@@ -1,0 +1,1 @@
+"""The work items, in the order of the table."""
