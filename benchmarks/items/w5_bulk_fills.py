@@ -16,6 +16,7 @@ from gal_friday.dal.models import Fill
 Tuples = Sequence[tuple[Any, ...]]
 
 COLUMNS = tuple(fill_row(order_row()))
+NAMED = [getattr(Fill, name) for name in COLUMNS]
 ORDERS_FILLED = 100
 SOME_ORDERS = "SELECT id, exchange, trading_pair, side FROM orders LIMIT $1"
 #: A table that is only added to refuses TRUNCATE of anybody whose triggers fire.
@@ -77,7 +78,7 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[Tuples]]:
     async with bench.peer("gal_friday") as db:
 
         async def store(fills: Tuples) -> None:
-            await db.fills.add_many(Fill(**dict(zip(COLUMNS, fill, strict=True))) for fill in fills)
+            await db.fills.add_rows(NAMED, fills)
 
         yield store
 

@@ -13,6 +13,7 @@ from benchmarks.peers.sqlalchemy import CANDLES
 from gal_friday.dal.models import Candle
 
 KEY, VALUES = COLUMNS[:4], COLUMNS[4:]
+NAMED = [getattr(Candle, name) for name in COLUMNS]
 
 STAGE = """
     CREATE TEMPORARY TABLE IF NOT EXISTS staged_candles (
@@ -79,7 +80,7 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[Sequence[CandleTuple
     async with bench.peer("gal_friday") as db:
 
         async def upsert(candles: Sequence[CandleTuple]) -> None:
-            counts = await db.market_data.upsert_many(Candle(**each) for each in as_dicts(candles))
+            counts = await db.market_data.upsert_rows(NAMED, candles)
             assert counts.inserted > 0
 
         yield upsert

@@ -1,15 +1,18 @@
-"""W7b: 100,000 candles of one pair as columns of floats, for calculations; the floor are Records, as in W7a.
+"""W7b: 100,000 candles of one pair as columns, for calculations; the floor are Records, as in W7a.
 
-gal_friday goes the way there is: candles as objects, then columns. ADBC has the server make floats of its
+gal_friday hands over Arrow with exact decimals, or floats on request. ADBC has the server make floats of its
 numerics and hands over Arrow.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from benchmarks.harness.item import Item, Operation
 from benchmarks.harness.workbench import Workbench
 from benchmarks.items.candles import span, store
+from gal_friday import Database
+from gal_friday.dal.models import Candle
 
 PRICES = ("open", "high", "low", "close", "volume")
 AS_NUMERICS = """
@@ -75,14 +78,30 @@ async def floats_by_hand(bench: Workbench) -> AsyncIterator[Operation[None]]:
 @asynccontextmanager
 async def ours(bench: Workbench) -> AsyncIterator[Operation[None]]:
     async with bench.peer("gal_friday") as db:
+        yield partial(frame, db, bench, exact=True)
 
-        async def load(_: None) -> None:
-            candles = await db.market_data.get_historical_data(*span(bench))
-            columns = {name: [float(getattr(candle, name)) for candle in candles] for name in PRICES}
-            columns["timestamp"] = [candle.timestamp.timestamp() for candle in candles]
-            assert columns["open"]
 
-        yield load
+@ITEM.peer("gal_friday, floats")
+@asynccontextmanager
+async def as_floats(bench: Workbench) -> AsyncIterator[Operation[None]]:
+    async with bench.peer("gal_friday") as db:
+        yield partial(frame, db, bench, exact=False)
+
+
+async def frame(db: Database, bench: Workbench, _: None, *, exact: bool) -> None:
+    exchange, pair, timeframe, start, end = span(bench)
+    table = await db.market_data.frame(
+        Candle.exchange == exchange,
+        Candle.trading_pair == pair,
+        Candle.timeframe == timeframe,
+        Candle.timestamp >= start,
+        Candle.timestamp < end,
+        columns=[getattr(Candle, name) for name in ("timestamp", *PRICES)],
+        order_by=Candle.timestamp,
+        kind="arrow",
+        exact=exact,
+    )
+    assert table.num_rows
 
 
 @ITEM.peer("ADBC, float8")

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, ScalarResult, Select, Table, Update, exists, func, inspect, select
+from sqlalchemy import ColumnElement, ScalarResult, Select, Update, exists, func, inspect, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,7 +26,7 @@ from gal_friday.dal.hot_path.frames import FrameKind, frame_of
 from gal_friday.dal.hot_path.place import InSession, Place
 from gal_friday.dal.hot_path.rows import rows_of
 from gal_friday.dal.models import Base
-from gal_friday.dal.upserts import given_values, rowsets_of, upsert
+from gal_friday.dal.upserts import Rowset, given_values, latest_of, rowsets_of, upsert
 from gal_friday.errors import Ambiguous, InvalidFilter, InvalidValue, NotFound
 
 M = TypeVar("M", bound=Base)
@@ -298,22 +298,49 @@ class BaseRepository(Generic[M]):
         may_replace: Callable[[Insert], ColumnElement[bool]] | None = None,
     ) -> UpsertCounts:
         """As `upsert_many`; a row that is there is left alone unless *may_replace* holds of old and new."""
-        table = cast("Table", self.model.__table__)
-        key = [
-            direction(self.model, item).column.name for item in conflict or inspect(self.model).primary_key
-        ]
+        rowsets = rowsets_of(rows_of(self.model).table, self._key_of(conflict), entities)
+        return await self._upsert(rowsets, conflict=conflict, update=update, may_replace=may_replace)
+
+    async def upsert_rows(
+        self,
+        columns: Sequence[Ordering],
+        rows: Iterable[Sequence[Any]],
+        *,
+        conflict: Sequence[Ordering] | None = None,
+        update: Sequence[Ordering] | None = None,
+    ) -> UpsertCounts:
+        """As `upsert_many`, for rows given as the values of *columns*, the key's among them."""
+        names = tuple([direction(self.model, item).column.name for item in columns])
+        key = self._key_of(conflict)
+        if not set(key) <= set(names):
+            raise InvalidFilter("the columns of the key have to be among them", key=key, columns=names)
+        rowset = Rowset(names, latest_of(names, key, rows))
+        return await self._upsert([rowset], conflict=conflict, update=update)
+
+    async def _upsert(
+        self,
+        rowsets: Sequence[Rowset],
+        *,
+        conflict: Sequence[Ordering] | None = None,
+        update: Sequence[Ordering] | None = None,
+        may_replace: Callable[[Insert], ColumnElement[bool]] | None = None,
+    ) -> UpsertCounts:
+        mapping, key = rows_of(self.model), self._key_of(conflict)
         overwrite = None if update is None else [direction(self.model, item).column.name for item in update]
         inserted = updated = total = 0
-        for rowset in rowsets_of(table, key, entities):
-            kept = rowset.columns if table.info["append_only"] else (*key, "id", "created_at", "row_version")
+        for rowset in rowsets:
+            is_kept = mapping.table.info["append_only"]
+            kept = rowset.columns if is_kept else (*key, "id", "created_at", "row_version")
             default = [name for name in rowset.columns if name not in kept]
             overwritten = default if overwrite is None else overwrite
             on_conflict = partial(upsert, key=key, overwrite=overwritten, may_replace=may_replace)
-            new, changed = await upsert_rowset(
-                self._session, rows_of(self.model), rowset, key=key, conflict=on_conflict
-            )
+            new, changed = await upsert_rowset(self._session, mapping, rowset, key=key, conflict=on_conflict)
             inserted, updated, total = inserted + new, updated + changed, total + len(rowset.rows)
         return UpsertCounts(inserted, updated, total - inserted - updated)
+
+    def _key_of(self, conflict: Sequence[Ordering] | None) -> list[str]:
+        items = inspect(self.model).primary_key if conflict is None else conflict
+        return [direction(self.model, item).column.name for item in items]
 
     async def _add_once(
         self, entity: M, key: Sequence[Ordering], *, where: ColumnElement[bool] | None = None

@@ -111,6 +111,17 @@ def rowsets_of(table: Table, key: Sequence[str], entities: Iterable[Base]) -> li
     return [Rowset(columns, by_columns[columns]) for columns in sorted(by_columns)]
 
 
+def latest_of(
+    columns: Sequence[str], key: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> list[tuple[Any, ...]]:
+    """Of *rows* with the same *key* the last one. Raises InvalidValue for a key that cannot be stored."""
+    key_of = _places_of([columns.index(name) for name in key])
+    try:
+        return list({key_of(row): row for row in map(tuple, rows)}.values())
+    except TypeError as error:
+        raise InvalidValue(f"not a key: {error}", columns=key) from error
+
+
 def _shape_of(table: Table, key: Sequence[str], entity: Base) -> _Shape:
     attributes = {
         column.name: attribute.key

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
-from sqlalchemy import ARRAY, ClauseElement, Executable, Table, and_, any_, bindparam, insert, select, update
+from sqlalchemy import ARRAY, ClauseElement, Table, and_, any_, bindparam, insert, select, update
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from gal_friday.dal.error_facts import Sent
@@ -16,6 +16,7 @@ from gal_friday.dal.models import Base
 from gal_friday.errors import InvalidValue, StaleWrite
 
 M = TypeVar("M", bound=Base)
+T = TypeVar("T")
 Record = Mapping[str, Any]
 
 #: How many shapes of statements are kept compiled.
@@ -136,38 +137,50 @@ def check_one(rows: Rows[Any], records: Sequence[Record]) -> None:
         raise StaleWrite(table=rows.table.name, rows_expected=1, rows_found=len(records))
 
 
-_selects: dict[Any, tuple[SQLCompiler, Statement | None]] = {}
+#: By what SQLAlchemy looks compiled statements up by, and by how many values each list of theirs has.
+_queries: dict[Any, SQLCompiler] = {}
+_statements: dict[Any, Statement] = {}
 
 
-def of_query(query: Executable) -> tuple[Statement, Values] | None:
-    """*query* compiled, and its arguments; None where it takes another shape with other arguments."""
-    # What SQLAlchemy itself looks compiled statements up by.
-    key = query._generate_cache_key()  # type: ignore[attr-defined]  # noqa: SLF001
+def of_query(query: ClauseElement) -> tuple[Statement, Values] | None:
+    """*query* compiled, and its arguments; None where SQLAlchemy keeps none of its kind."""
+    key = query._generate_cache_key()  # noqa: SLF001 -- there is no public name for it
     if key is None:
         return None
-    if (known := _selects.get(key.key)) is None:
-        known = _compiled_query(query, key)
-        if len(_selects) >= _KEPT:
-            _selects.clear()
-        _selects[key.key] = known
-    compiled, statement = known
-    if statement is None:
+    if (compiled := _queries.get(key.key)) is None:
+        made = DRIVER_DIALECT.statement_compiler(DRIVER_DIALECT, query, cache_key=key)
+        assert isinstance(made, SQLCompiler)
+        compiled = _kept(_queries, key.key, made)
+    values = dict(compiled.construct_params(extracted_parameters=key.bindparams))
+    lists = sorted(bind.key for bind in compiled.post_compile_params)
+    lengths = tuple([len(values[name]) for name in lists])
+    if 0 in lengths or compiled.literal_execute_params:
         return None
-    return statement, dict(compiled.construct_params(extracted_parameters=key.bindparams))
+    if (statement := _statements.get((key.key, lengths))) is None:
+        statement = _kept(_statements, (key.key, lengths), _of_compiled(_expanded(query)))
+    for name in lists:
+        values |= {f"{name}_{number}": value for number, value in enumerate(values[name], 1)}
+    return statement, values
 
 
 def with_values(query: ClauseElement) -> tuple[Statement, Values]:
     """Any *query*, compiled for this once, and its arguments."""
-    compiled = query.compile(dialect=DRIVER_DIALECT, compile_kwargs={"render_postcompile": True})
-    assert isinstance(compiled, SQLCompiler)
+    compiled = _expanded(query)
     return _of_compiled(compiled), dict(compiled.params)
 
 
-def _compiled_query(query: Any, key: Any) -> tuple[SQLCompiler, Statement | None]:
-    compiled = DRIVER_DIALECT.statement_compiler(DRIVER_DIALECT, query, cache_key=key)
+def _expanded(query: ClauseElement) -> SQLCompiler:
+    """*query* compiled with a parameter for each value of its lists."""
+    compiled = query.compile(dialect=DRIVER_DIALECT, compile_kwargs={"render_postcompile": True})
     assert isinstance(compiled, SQLCompiler)
-    takes_any_shape = compiled.post_compile_params or compiled.literal_execute_params
-    return compiled, None if takes_any_shape else _of_compiled(compiled)
+    return compiled
+
+
+def _kept(known: dict[Any, T], key: Any, value: T) -> T:
+    if len(known) >= _KEPT:
+        known.clear()
+    known[key] = value
+    return value
 
 
 def _argument(rows: Rows[Any], name: str) -> Any:
@@ -184,9 +197,11 @@ def statement_of(statement: ClauseElement) -> Statement:
 def _of_compiled(compiled: SQLCompiler) -> Statement:
     names = list(compiled.positiontup or ())
     table = getattr(compiled.statement, "table", None)
+    # The values of a list have the type, and the name with a number, of the parameter they were given as.
+    binds = [compiled.binds.get(name) or compiled.binds[name.rpartition("_")[0]] for name in names]
     return Statement(
         text=compiled.string,
         table=table if isinstance(table, Table) else None,
         names=names,
-        binders=[binder(compiled.binds[name].type) for name in names],
+        binders=[binder(bind.type) for bind in binds],
     )

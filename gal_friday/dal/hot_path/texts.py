@@ -103,7 +103,9 @@ def _plain(kind: PlainText, only: type, values: Sequence[Any]) -> Texts | None:
 
 
 def _members(kind: ClosedSet, only: type, values: Sequence[Any]) -> Texts | None:
-    return list(map(str.__str__, values)) if only is kind.enum else None
+    if only is kind.enum or (only is str and set(values) <= set(kind.enum)):
+        return list(map(str.__str__, values))
+    return None
 
 
 def _identifiers(_: Identifier, only: type, values: Sequence[Any]) -> Texts | None:

@@ -164,8 +164,8 @@ class OrderRepository(OrderReports):
         IllegalTransition where ORDER_TRANSITIONS knows no such step, fewer units are filled than before, or
         too few to be FILLED.
         """
-        if at is None and filled_quantity is None and cost is None:
-            values = {"exchange_order_id": exchange_order_id, "error_message": error_message}
+        if filled_quantity is None and cost is None:
+            values = {"exchange_order_id": exchange_order_id, "error_message": error_message, "status_at": at}
             if (moved := await self._moved(order_id, status, values)) is not None:
                 return moved
         order = await self.one(order_id)
@@ -192,19 +192,16 @@ class OrderRepository(OrderReports):
                     setattr(order, name, value)
             return await self.update(order)
 
-    async def _moved(
-        self, order_id: UUID, status: OrderStatus, values: dict[str, str | None]
-    ) -> Order | None:
+    async def _moved(self, order_id: UUID, status: OrderStatus, values: dict[str, Any]) -> Order | None:
         """The order moved on in one statement; None where more has to be known of it than where it stands."""
         if status not in _SOURCES:
             return None
-        given = {name: value for name, value in values.items() if value is not None}
+        given = {"status_at": datetime.now(UTC), **_given(values)}
         statement = _moving(OrderStatus(status), frozenset(given))
         arguments = {
             **given,
             "id": order_id,
             "status": status,
-            "status_at": datetime.now(UTC),
             "sources": _SOURCES[status],
         }
         return await self._place.change(rows_of(Order), statement, arguments)
@@ -224,16 +221,21 @@ def _moving(status: OrderStatus, names: frozenset[str]) -> Statement:
     columns = table.c
     at = bindparam("status_at", type_=columns.status_at.type)
     changes: dict[str, Any] = {name: bindparam(name, type_=columns[name].type) for name in sorted(names)}
-    changes |= {"status": bindparam("status", type_=columns.status.type), "status_at": at}
+    changes["status"] = bindparam("status", type_=columns.status.type)
     if moment := _TIME_OF.get(status):
         changes[moment] = func.coalesce(columns[moment], at)
     return statement_of(
         update(table)
         .where(columns.id == bindparam("id", type_=columns.id.type))
         .where(columns.status == any_(bindparam("sources", type_=TextArray())))
+        .where(columns.status_at != at)  # a time that does not change the server takes for none
         .values(changes)
         .returning(*columns)
     )
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _filled(order: Order, filled_quantity: Decimal | None, cost: Decimal | None) -> dict[str, Decimal | None]:
