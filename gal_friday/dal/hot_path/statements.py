@@ -152,7 +152,7 @@ def of_query(query: ClauseElement) -> tuple[Statement, Values] | None:
         assert isinstance(made, SQLCompiler)
         compiled = _kept(_queries, key.key, made)
     values = dict(compiled.construct_params(extracted_parameters=key.bindparams))
-    lists = sorted(bind.key for bind in compiled.post_compile_params)
+    lists = sorted(compiled.bind_names[bind] for bind in compiled.post_compile_params)
     lengths = tuple([len(values[name]) for name in lists])
     if 0 in lengths or compiled.literal_execute_params:
         return None
@@ -198,7 +198,7 @@ def _of_compiled(compiled: SQLCompiler) -> Statement:
     names = list(compiled.positiontup or ())
     table = getattr(compiled.statement, "table", None)
     # The values of a list have the type, and the name with a number, of the parameter they were given as.
-    binds = [compiled.binds.get(name) or compiled.binds[name.rpartition("_")[0]] for name in names]
+    binds = [compiled.binds[name if name in compiled.binds else name.rpartition("_")[0]] for name in names]
     return Statement(
         text=compiled.string,
         table=table if isinstance(table, Table) else None,

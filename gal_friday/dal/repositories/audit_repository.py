@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gal_friday.dal.base import BaseRepository, Page
+from gal_friday.dal.base import BaseRepository, Page, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.history import AuditEntry
 
@@ -16,6 +16,7 @@ class AuditRepository(BaseRepository[AuditEntry]):
 
     model = AuditEntry
 
+    @one_statement
     async def search(
         self,
         *,

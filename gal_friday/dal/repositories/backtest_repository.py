@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given
 from gal_friday.dal.models.enums import BacktestStatus
 from gal_friday.dal.models.research import Backtest
@@ -11,6 +11,7 @@ from gal_friday.dal.models.research import Backtest
 class BacktestRepository(BaseRepository[Backtest]):
     model = Backtest
 
+    @one_statement
     async def find_identical(
         self, *, config_hash: str, code_version: str, data_fingerprint: str
     ) -> Backtest | None:
@@ -25,6 +26,7 @@ class BacktestRepository(BaseRepository[Backtest]):
         )
         return found[0] if found else None
 
+    @one_statement
     async def top(
         self, limit: int = 10, *, strategy_id: str | None = None, trading_pair: str | None = None
     ) -> Sequence[Backtest]:

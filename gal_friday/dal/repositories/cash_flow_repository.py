@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.accounts import CashFlow
 from gal_friday.dal.models.enums import CashFlowKind
@@ -120,10 +120,12 @@ class CashFlowRepository(BaseRepository[CashFlow]):
             each for each in [await self._store_once(opening) for opening in openings] if each is not None
         ]
 
+    @one_statement
     async def of_position(self, position_id: UUID) -> Sequence[CashFlow]:
         """Funding, adjustments and whatever else concerns a position, oldest first."""
         return await self.find_all(CashFlow.position_id == position_id, order_by=CashFlow.occurred_at)
 
+    @one_statement
     async def get_by_venue_id(
         self, kind: CashFlowKind, venue_id: str, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> CashFlow | None:
@@ -132,6 +134,7 @@ class CashFlowRepository(BaseRepository[CashFlow]):
             CashFlow.account_id == account_id, CashFlow.kind == kind, CashFlow.venue_id == venue_id
         )
 
+    @one_statement
     async def between(
         self,
         start: datetime,

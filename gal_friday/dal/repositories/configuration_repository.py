@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.models_base import new_id
 from gal_friday.dal.models.system import Configuration
 from gal_friday.errors import InvalidValue, NotFound
@@ -54,10 +54,12 @@ class ConfigurationRepository(BaseRepository[Configuration]):
         assert found is not None  # configurations are never deleted
         return found
 
+    @one_statement
     async def get_by_hash(self, config_hash: str) -> Configuration | None:
         """The configuration with this hash, or None."""
         return await self.find_one_by(Configuration.config_hash == config_hash)
 
+    @one_statement
     async def get_active(self) -> Configuration | None:
         """The configuration in force, or None before the first was activated."""
         return await self.find_one_by(Configuration.is_active)

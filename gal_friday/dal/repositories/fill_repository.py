@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.fills import Fill
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -24,6 +24,7 @@ class FillRepository(BaseRepository[Fill]):
             [Fill.account_id, Fill.exchange, Fill.trading_pair, Fill.exchange_order_id, Fill.fill_id],
         )
 
+    @one_statement
     async def get_by_identity(
         self,
         exchange: str,
@@ -42,14 +43,17 @@ class FillRepository(BaseRepository[Fill]):
             Fill.fill_id == fill_id,
         )
 
+    @one_statement
     async def of_order(self, order_id: UUID) -> Sequence[Fill]:
         """The order's fills, oldest first by the exchange's clock."""
         return await self.find_all(Fill.order_id == order_id, order_by=Fill.filled_at)
 
+    @one_statement
     async def of_position(self, position_id: UUID) -> Sequence[Fill]:
         """The position's fills in the order they were applied, which is the order to rebuild it in."""
         return await self.find_all(Fill.position_id == position_id, order_by=Fill.applied_seq)
 
+    @one_statement
     async def between(
         self,
         start: datetime,

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Table, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.accounts import Account
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.orders import Order
@@ -70,6 +70,7 @@ class HaltRepository(BaseRepository[StrategyHalt]):
         await self._flush()
         return halted
 
+    @one_statement
     async def in_force(self, *, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[StrategyHalt]:
         """Strategies halted in the account, by name."""
         return await self.find_all(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.enums import RUNNING_INSTANCE_STATUSES, InstanceStatus
 from gal_friday.dal.models.instances import Instance
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -44,6 +44,7 @@ class InstanceRepository(BaseRepository[Instance]):
             raise NotFound(table=Instance.__tablename__, key=instance_id)
         return instance
 
+    @one_statement
     async def get_running(self, *, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[Instance]:
         """Processes that have not ended as far as they said, oldest first."""
         return await self.find_all(
@@ -52,6 +53,7 @@ class InstanceRepository(BaseRepository[Instance]):
             order_by=Instance.started_at,
         )
 
+    @one_statement
     async def find_silent(
         self, silence: timedelta, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[Instance]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from gal_friday.dal.base import BaseRepository, Page
+from gal_friday.dal.base import BaseRepository, Page, one_statement
 from gal_friday.dal.criteria import given, recent, within
 from gal_friday.dal.models.enums import Severity
 from gal_friday.dal.models.system import Log
@@ -16,6 +16,7 @@ _ASCENDING = tuple(Severity)
 class LogRepository(BaseRepository[Log]):
     model = Log
 
+    @one_statement
     async def search(
         self,
         *,
@@ -46,6 +47,7 @@ class LogRepository(BaseRepository[Log]):
             limit=limit,
         )
 
+    @one_statement
     async def get_recent_errors(self, hours: int = 24, *, limit: int = 100) -> Sequence[Log]:
         """The last *limit* errors logged within *hours* by the server's clock, newest first."""
         return await self.find_all(

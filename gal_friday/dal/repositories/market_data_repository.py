@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.dialects.postgresql import Insert
 
-from gal_friday.dal.base import BaseRepository, UpsertCounts
+from gal_friday.dal.base import BaseRepository, UpsertCounts, one_statement
 from gal_friday.dal.criteria import within
 from gal_friday.dal.models.timeseries import Candle
 
@@ -37,6 +37,7 @@ class MarketDataRepository(BaseRepository[Candle]):
         live_first = sorted(candles, key=lambda candle: candle.is_final is not False)
         return await self._upsert_many(live_first, update=_REPLACED, may_replace=_not_final_by_live)
 
+    @one_statement
     async def get_historical_data(
         self,
         exchange: str,
@@ -57,6 +58,7 @@ class MarketDataRepository(BaseRepository[Candle]):
             limit=limit,
         )
 
+    @one_statement
     async def get_latest_candles(
         self, exchange: str, trading_pair: str, timeframe: str, *, limit: int = 100
     ) -> Sequence[Candle]:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.enums import ModelStage
 from gal_friday.dal.models.research import MachineLearningModel
 
@@ -13,6 +13,7 @@ from gal_friday.dal.models.research import MachineLearningModel
 class ModelRepository(BaseRepository[MachineLearningModel]):
     model = MachineLearningModel
 
+    @one_statement
     async def get_production(self, model_name: str) -> MachineLearningModel | None:
         """The version in production, or None."""
         return await self.find_one_by(
@@ -25,6 +26,7 @@ class ModelRepository(BaseRepository[MachineLearningModel]):
         found = await self.get_versions(model_name)
         return found[0] if found else None
 
+    @one_statement
     async def get_versions(self, model_name: str) -> Sequence[MachineLearningModel]:
         """Every version of the model, the one stored last first."""
         return await self.find_all(

@@ -44,6 +44,7 @@ _SOURCES = {
 class OrderRepository(OrderReports):
     model = Order
 
+    @one_statement
     async def get_active_orders(self, *, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[Order]:
         """Orders that can still fill, newest first."""
         return await self.find_all(
@@ -52,6 +53,7 @@ class OrderRepository(OrderReports):
             order_by=Order.created_at.desc(),
         )
 
+    @one_statement
     async def get_open_orders_for_pair(
         self, trading_pair: str, *, exchange: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[Order]:
@@ -64,10 +66,12 @@ class OrderRepository(OrderReports):
             order_by=Order.created_at,
         )
 
+    @one_statement
     async def get_orders_by_signal(self, signal_id: UUID) -> Sequence[Order]:
         """Orders that carry out the signal, oldest first."""
         return await self.find_all(Order.signal_id == signal_id, order_by=Order.created_at)
 
+    @one_statement
     async def get_recent_orders(
         self, hours: int = 24, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[Order]:
@@ -78,6 +82,7 @@ class OrderRepository(OrderReports):
             order_by=Order.created_at.desc(),
         )
 
+    @one_statement
     async def find_by_status(
         self, status: OrderStatus, *, limit: int | None = None, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[Order]:
@@ -86,6 +91,7 @@ class OrderRepository(OrderReports):
             Order.account_id == account_id, Order.status == status, order_by=Order.created_at, limit=limit
         )
 
+    @one_statement
     async def get_by_client_order_id(
         self, client_order_id: str, *, exchange: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Order | None:
@@ -96,6 +102,7 @@ class OrderRepository(OrderReports):
             *given((Order.exchange, exchange)),
         )
 
+    @one_statement
     async def get_by_exchange_order_id(
         self,
         exchange_order_id: str,

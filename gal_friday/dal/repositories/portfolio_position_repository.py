@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given
 from gal_friday.dal.models.enums import EntryStatus, RolloverStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -14,6 +14,7 @@ _LIVE = (EntryStatus.OPEN, EntryStatus.PARTIAL)
 class PortfolioPositionRepository(BaseRepository[PortfolioPosition]):
     model = PortfolioPosition
 
+    @one_statement
     async def get_open_positions(
         self, *, instrument: str | None = None, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[PortfolioPosition]:
@@ -25,6 +26,7 @@ class PortfolioPositionRepository(BaseRepository[PortfolioPosition]):
             order_by=PortfolioPosition.entry_timestamp,
         )
 
+    @one_statement
     async def get_rollovers(
         self, status: RolloverStatus, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[PortfolioPosition]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, select
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.timeseries import PortfolioSnapshot
@@ -38,6 +38,7 @@ class PortfolioRepository(BaseRepository[PortfolioSnapshot]):
             ],
         )
 
+    @one_statement
     async def latest(
         self,
         *,
@@ -56,6 +57,7 @@ class PortfolioRepository(BaseRepository[PortfolioSnapshot]):
         )
         return found[0] if found else None
 
+    @one_statement
     async def between(
         self,
         start: datetime,

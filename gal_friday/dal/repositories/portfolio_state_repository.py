@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from sqlalchemy import or_, select, update
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.portfolio import PortfolioState
 from gal_friday.errors import NotFound
@@ -15,6 +15,7 @@ from gal_friday.money import amount_rounded
 class PortfolioStateRepository(BaseRepository[PortfolioState]):
     model = PortfolioState
 
+    @one_statement
     async def of_account(self, account_id: str = DEFAULT_ACCOUNT_ID) -> Sequence[PortfolioState]:
         """The account's state, one row per currency."""
         return await self.find_all(PortfolioState.account_id == account_id, order_by=PortfolioState.currency)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.research import Prediction
 
@@ -12,10 +12,12 @@ from gal_friday.dal.models.research import Prediction
 class PredictionRepository(BaseRepository[Prediction]):
     model = Prediction
 
+    @one_statement
     async def get_by_id(self, prediction_id: UUID) -> Prediction | None:
         """The prediction a signal refers to by this id, or None; `get` needs its time as well."""
         return await self.find_one_by(Prediction.id == prediction_id)
 
+    @one_statement
     async def of_model(self, model_id: UUID, start: datetime, end: datetime) -> Sequence[Prediction]:
         """The model's predictions made from *start* up to, not including, *end*, oldest first."""
         return await self.find_all(
@@ -24,6 +26,7 @@ class PredictionRepository(BaseRepository[Prediction]):
             order_by=Prediction.predicted_at,
         )
 
+    @one_statement
     async def get_latest(
         self, trading_pair: str, *, exchange: str | None = None, prediction_target: str | None = None
     ) -> Prediction | None:

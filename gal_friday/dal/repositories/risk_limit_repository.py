@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import or_
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.enums import RiskScope
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.models.signals import RiskLimit
@@ -13,6 +13,7 @@ from gal_friday.dal.models.signals import RiskLimit
 class RiskLimitRepository(BaseRepository[RiskLimit]):
     model = RiskLimit
 
+    @one_statement
     async def get_active_limits(
         self,
         *,

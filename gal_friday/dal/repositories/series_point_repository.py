@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import within
 from gal_friday.dal.models.timeseries import SeriesPoint
 
@@ -11,6 +11,7 @@ from gal_friday.dal.models.timeseries import SeriesPoint
 class SeriesPointRepository(BaseRepository[SeriesPoint]):
     model = SeriesPoint
 
+    @one_statement
     async def between(
         self,
         measurement: str,

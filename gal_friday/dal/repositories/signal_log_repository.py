@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import case
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import ProcessingStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -34,10 +34,12 @@ class SignalLogRepository(BaseRepository[SignalLog]):
         )
         return stored.one()
 
+    @one_statement
     async def seen(self, fingerprint: str, *, account_id: str = DEFAULT_ACCOUNT_ID) -> bool:
         """Whether a signal with this fingerprint has arrived. To take one, ask `record` instead."""
         return await self.exists(SignalLog.account_id == account_id, SignalLog.fingerprint == fingerprint)
 
+    @one_statement
     async def find_by_status(
         self, status: ProcessingStatus, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[SignalLog]:
@@ -48,6 +50,7 @@ class SignalLogRepository(BaseRepository[SignalLog]):
             order_by=SignalLog.received_at,
         )
 
+    @one_statement
     async def between(
         self,
         start: datetime,

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, recent
 from gal_friday.dal.models.enums import SignalStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -38,6 +38,7 @@ class SignalRepository(BaseRepository[Signal]):
         """
         return await self._add_once(signal, [Signal.account_id, Signal.fingerprint])
 
+    @one_statement
     async def get_by_fingerprint(
         self, fingerprint: str, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Signal | None:
@@ -100,6 +101,7 @@ class SignalRepository(BaseRepository[Signal]):
             signal.risk_check_details = details
         return await self.update(signal)
 
+    @one_statement
     async def find_by_status(
         self,
         status: SignalStatus,
@@ -117,6 +119,7 @@ class SignalRepository(BaseRepository[Signal]):
             limit=limit,
         )
 
+    @one_statement
     async def get_recent_signals(
         self,
         hours: int = 24,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.research import StrategyMetric
 
 
@@ -14,6 +14,7 @@ class StrategyMetricRepository(BaseRepository[StrategyMetric]):
         """Store a day's figures, replacing those computed for the day before now."""
         await self.upsert_many([metric], conflict=[StrategyMetric.strategy_id, StrategyMetric.date])
 
+    @one_statement
     async def between(self, strategy_id: str, first: date, last: date) -> Sequence[StrategyMetric]:
         """The strategy's days from *first* to *last*, both included, in their order."""
         return await self.find_all(

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import func, select, union_all
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import TradeStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -43,6 +43,7 @@ class StrategyPerformance:
 class StrategyRepository(BaseRepository[Strategy]):
     model = Strategy
 
+    @one_statement
     async def find_active_strategies(self) -> Sequence[Strategy]:
         """Strategies that run, newest first."""
         return await self.find_all(Strategy.is_active, order_by=Strategy.created_at.desc())

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from gal_friday.dal.base import BaseRepository, UpsertCounts
+from gal_friday.dal.base import BaseRepository, UpsertCounts, one_statement
 from gal_friday.dal.criteria import Ordering
 from gal_friday.dal.models.enums import ConfigDataType
 from gal_friday.dal.models.system import SystemConfig
@@ -81,6 +81,7 @@ class SystemConfigRepository(BaseRepository[SystemConfig]):
                 raise InvalidValue(_PLAIN_TEXT, key=setting.key)
         return await super().upsert_many(settings, conflict=conflict, update=update)
 
+    @one_statement
     async def in_category(self, category: str) -> Sequence[SystemConfig]:
         """The settings of a category, by key."""
         return await self.find_all(SystemConfig.category == category, order_by=SystemConfig.key)

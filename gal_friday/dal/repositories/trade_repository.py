@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from gal_friday.dal.base import BaseRepository, Page
+from gal_friday.dal.base import BaseRepository, Page, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.enums import Side, TradeStatus
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
@@ -36,6 +36,7 @@ class TradeHistory:
 class TradeRepository(BaseRepository[Trade]):
     model = Trade
 
+    @one_statement
     async def find_open_trades(
         self, strategy_id: str | None = None, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[Trade]:

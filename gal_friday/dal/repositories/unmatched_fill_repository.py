@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gal_friday.dal.base import BaseRepository
+from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.models.fills import UnmatchedFill
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
 
@@ -25,6 +25,7 @@ class UnmatchedFillRepository(BaseRepository[UnmatchedFill]):
             ],
         )
 
+    @one_statement
     async def of_exchange_order(
         self, exchange: str, exchange_order_id: str, *, account_id: str = DEFAULT_ACCOUNT_ID
     ) -> Sequence[UnmatchedFill]:
