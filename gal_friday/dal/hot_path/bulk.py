@@ -19,6 +19,8 @@ from gal_friday.errors import InvalidFilter
 
 M = TypeVar("M", bound=Base)
 
+#: Up to so many rows go in one INSERT.
+SEVERAL = 16
 #: From so many rows on COPY is worth reading back what the server has filled in.
 WORTH_A_COPY = 200
 #: From so many rows on arrays are worth being made.
@@ -45,16 +47,24 @@ async def add_rows(
 
 
 async def add_entities(session: AsyncSession, rows: Rows[M], entities: Sequence[M]) -> bool:
-    """Store new *entities* by COPY and read back what the server fills in; False where SQLAlchemy has to."""
+    """Store new *entities* and read back what the server fills in; False where SQLAlchemy has to see to it.
+
+    Few go in one INSERT, many by COPY.
+    """
     place = InSession(session)
-    if len(entities) < WORTH_A_COPY or not place.takes_new or len(rows.key) > 1:
+    if not entities or not place.takes_new or len(rows.key) > 1:
         return False
     values = [given for entity in entities if (given := rows.to_insert(entity)) is not None]
     names = tuple(values[0]) if values else ()
     if len(values) < len(entities) or any(given.keys() != values[0].keys() for given in values):
         return False
+    if len(set(map(id, entities))) < len(entities):
+        return False
+    if len(entities) <= SEVERAL:
+        await place.add_several(rows, entities, values)
+        return True
     columns = [rows.columns[name] for name in names]
-    if not can_be_copied(*columns):
+    if len(entities) < WORTH_A_COPY or not can_be_copied(*columns):
         return False
     await copy_in(place, rows.table, columns, batches(map(itemgetter(*names), values)))
     await place.read_back(rows, entities, values)

@@ -26,6 +26,7 @@ from gal_friday.dal.hot_path.statements import (
     fetch,
     filled_of_many,
     insert_of,
+    insert_of_several,
     of_query,
     select_by_key,
     update_arguments,
@@ -156,12 +157,29 @@ class InSession:
         """Whether it takes new ones: in a savepoint it has to know by itself which are."""
         return self.is_ours and not self._sync.in_nested_transaction()
 
+    async def add_several(self, rows: Rows[M], entities: Sequence[M], values: Sequence[Values]) -> None:
+        """Store new *entities* with these *values*, of the same attributes, in one statement."""
+        statement = insert_of_several(rows, frozenset(values[0]), len(values))
+        numbered = {
+            f"{name}_{number}": value
+            for number, of_one in enumerate(values)
+            for name, value in of_one.items()
+        }
+        self._take_in(rows, entities, values, await self.write(statement, numbered))
+        note_write(self._sync, rows.table.name)
+
     async def read_back(self, rows: Rows[M], entities: Sequence[M], values: Sequence[Values]) -> None:
         """Make new *entities*, copied with these *values*, the session's, with what the server filled in."""
-        assert self._tell_of_new is not None
         (key,) = rows.key
         statement = filled_of_many(rows, frozenset(values[0]))
         records = await self._fetch(statement, {KEYS: [of_one[key] for of_one in values]})
+        self._take_in(rows, entities, values, records)
+
+    def _take_in(
+        self, rows: Rows[M], entities: Sequence[M], values: Sequence[Values], records: list[Record]
+    ) -> None:
+        assert self._tell_of_new is not None
+        (key,) = rows.key
         found = {record[rows.columns[key].name]: record for record in records}
         for entity, of_one in zip(entities, values, strict=True):
             self._tell_of_new(self._sync, entity)

@@ -91,6 +91,25 @@ def insert_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
 
 
 @lru_cache(_KEPT)
+def insert_of_several(rows: Rows[Any], names: frozenset[str], count: int) -> Statement:
+    """An INSERT of *count* rows; gives back their keys and what the server fills in.
+
+    Its arguments are the attributes' names with the number of the row, from 0.
+    """
+    values = [
+        {
+            rows.columns[name].name: bindparam(f"{name}_{number}", type_=rows.columns[name].type)
+            for name in rows.columns
+            if name in names
+        }
+        for number in range(count)
+    ]
+    filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
+    key = [rows.columns[name] for name in rows.key]
+    return statement_of(insert(rows.table).values(values).returning(*key, *filled))
+
+
+@lru_cache(_KEPT)
 def filled_of_many(rows: Rows[Any], names: frozenset[str]) -> Statement:
     """What the server has filled in of rows with the KEYS given, *names* having been inserted."""
     key = rows.columns[rows.key[0]]
