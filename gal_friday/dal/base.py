@@ -343,14 +343,14 @@ class BaseRepository(Generic[M]):
         return [direction(self.model, item).column.name for item in items]
 
     async def _add_once(
-        self, entity: M, key: Sequence[Ordering], *, where: ColumnElement[bool] | None = None
+        self, entity: M, key: Sequence[Ordering] | None = None, *, where: ColumnElement[bool] | None = None
     ) -> M | None:
         """Store *entity* and give it back as stored, or None where a row with its *key* is there already.
 
-        *where* is the condition of a unique index over some rows only. One statement: of several transactions
+        Without *key* that is any unique key of the table. *where* is the condition of a unique index over some rows only. One statement: of several transactions
         that try at once, the first to commit has the row.
         """
-        names = [direction(self.model, item).column.name for item in key]
+        names = None if key is None else [direction(self.model, item).column.name for item in key]
         statement = insert(self.model).values(given_values(entity))
         once = statement.on_conflict_do_nothing(index_elements=names, index_where=where)
         return (await self._stored(once)).one_or_none()

@@ -19,10 +19,8 @@ class FillRepository(BaseRepository[Fill]):
         Its identity is account, exchange, pair, the exchange's order id and fill id. Raises InvalidReference
         for an unknown order or position, ConstraintViolated for a quantity that is not positive.
         """
-        return await self._add_once(
-            fill,
-            [Fill.account_id, Fill.exchange, Fill.trading_pair, Fill.exchange_order_id, Fill.fill_id],
-        )
+        # With one of its two keys named, of several that try at once one may be refused for the other.
+        return await self._add_once(fill)
 
     @one_statement
     async def get_by_identity(
