@@ -32,6 +32,14 @@ PLUGIN = "gal_friday.declared"
 _IMPORT_OPERATIONS = "from gal_friday.dal.migrations import operations"
 _IMPORT_POSTGRESQL = "from sqlalchemy.dialects import postgresql"
 
+#: What upkeep writes on tables that are to become partitions, and on those that were.
+BEING_FILLED = "Becomes a partition: gal-friday upkeep fills it"
+DETACHED = "Was a partition: gal-friday upkeep detached it"
+
+_SET_ASIDE = text("""
+    SELECT relname FROM pg_class
+    WHERE relkind = 'r' AND pg_table_is_visible(oid) AND obj_description(oid, 'pg_class') = ANY (:comments)
+""")
 _PARTITIONS = text("""
     SELECT child.relname AS partition, root.relname AS root
     FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
@@ -73,6 +81,11 @@ class HelperCall(MigrateOperation):
 def partitions(connection: Connection) -> dict[str, str]:
     """All partitions, each with the table it is of: made and dropped by upkeep, not by autogenerate."""
     return {row.partition: row.root for row in connection.execute(_PARTITIONS)}
+
+
+def set_aside(connection: Connection) -> set[str]:
+    """Tables that upkeep makes partitions of, and those it made of partitions."""
+    return set(connection.scalars(_SET_ASIDE, {"comments": [BEING_FILLED, DETACHED]}))
 
 
 def is_partitioned(table: Table) -> bool:
