@@ -32,7 +32,7 @@ class UpkeepReport:
     #: Partitions that left.
     dropped: list[str] = field(default_factory=list)
     detached: list[str] = field(default_factory=list)
-    #: Hours and days stored because their minutes leave, and minutes that left, by partition.
+    #: Hours and days stored because their minutes leave; minutes that left, by partition.
     downsampled: int = 0
     minutes_removed: dict[str, int] = field(default_factory=dict)
     #: What could not be done and why; the next run tries it again.
