@@ -25,11 +25,9 @@ _TABLE = text("""
     FROM pg_class AS parent JOIN pg_partitioned_table ON partrelid = parent.oid
     WHERE parent.oid = to_regclass(quote_ident(:name))
 """)
-_REFERENCES = text("""
-    SELECT conname AS name, pg_get_constraintdef(pg_constraint.oid) AS definition, relname AS referred_to
-    FROM pg_constraint JOIN pg_class ON pg_class.oid = confrelid
-    WHERE conrelid = to_regclass(quote_ident(:name)) AND contype = 'f' AND conparentid = 0
-    ORDER BY conname
+_REFERRED_TO = text("""
+    SELECT DISTINCT relname FROM pg_constraint JOIN pg_class ON pg_class.oid = confrelid
+    WHERE conrelid = to_regclass(quote_ident(:name)) AND contype = 'f' ORDER BY relname
 """)
 _PARTITIONS = text(r"""
     SELECT relname AS name, bound = 'DEFAULT' AS is_default,
@@ -43,7 +41,6 @@ _PARTITIONS = text(r"""
     ) AS child
     ORDER BY lower NULLS LAST, name
 """).columns(lower=UtcDateTime(), upper=UtcDateTime())
-_COMMENT = text("SELECT obj_description(to_regclass(quote_ident(:name)), 'pg_class')")
 _IS_THERE = text("SELECT to_regclass(quote_ident(:name)) IS NOT NULL")
 
 
@@ -62,15 +59,6 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A foreign key of a partitioned table."""
-
-    name: str
-    definition: str
-    referred_to: str
-
-
-@dataclass(frozen=True, slots=True)
 class PartitionedTable:
     """A table that is partitioned by range of one column of times."""
 
@@ -79,7 +67,8 @@ class PartitionedTable:
     time_column: str
     columns: tuple[str, ...]
     default_partition: str | None
-    references: tuple[Reference, ...]
+    #: Tables its foreign keys refer to.
+    referred_to: tuple[str, ...]
     partitions: tuple[Partition, ...]
 
     @property
@@ -101,7 +90,7 @@ async def look_at(connection: AsyncConnection, name: str) -> PartitionedTable | 
     found = (await connection.execute(_TABLE, {"name": name})).one_or_none()
     if found is None:
         return None
-    references = await connection.execute(_REFERENCES, {"name": name})
+    referred_to = await connection.scalars(_REFERRED_TO, {"name": name})
     partitions = await connection.execute(_PARTITIONS, {"name": name})
     return PartitionedTable(
         name=name,
@@ -109,15 +98,9 @@ async def look_at(connection: AsyncConnection, name: str) -> PartitionedTable | 
         time_column=found.time_column,
         columns=tuple(found.columns),
         default_partition=found.default_partition,
-        references=tuple(Reference(*row) for row in references),
+        referred_to=tuple(referred_to),
         partitions=tuple(Partition(*row) for row in partitions),
     )
-
-
-async def comment_on(connection: AsyncConnection, name: str) -> str | None:
-    """The comment on the table *name*, if there is one."""
-    comment: str | None = await connection.scalar(_COMMENT, {"name": name})
-    return comment
 
 
 async def is_there(connection: AsyncConnection, name: str) -> bool:

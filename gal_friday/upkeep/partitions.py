@@ -6,16 +6,17 @@ from datetime import datetime
 from sqlalchemy import DateTime, column, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gal_friday.dal.migrations.autogenerate import BEING_FILLED
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.server_side import triggers_of_partition
 from gal_friday.errors import AlreadyExists, ConstraintViolated, TransactionConflict
-from gal_friday.upkeep.catalog import PartitionedTable, as_sql, comment_on, execute_ddl, is_there
+from gal_friday.upkeep.catalog import PartitionedTable, as_sql, execute_ddl, is_there
 from gal_friday.upkeep.moving import Move, waiting_periods
 from gal_friday.upkeep.policies import Period, Policy, free_parts
 from gal_friday.upkeep.steps import PATIENCE_SECONDS, autocommitting, in_a_step, lock_out
 
-# Not what belongs to the table as a whole: identity, foreign keys, triggers and privileges.
+# Without what belongs to the table as a whole: identity, triggers and privileges. Foreign keys are added when
+# it is attached, which locks the tables referred to against changes; to take over one that is there already
+# would lock them against every transaction that refers to them.
 _BUILD = """
     CREATE TABLE %(partition)s (
         LIKE %(parent)s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING INDEXES
@@ -23,11 +24,9 @@ _BUILD = """
         CONSTRAINT %(bounds)s CHECK (%(check)s)
     )
 """
-_ADD_REFERENCE = "ALTER TABLE %(partition)s ADD CONSTRAINT %(reference)s %(definition)s"
 _CREATE_TRIGGER = """
     CREATE TRIGGER %(name)s %(events)s ON %(partition)s FOR EACH STATEMENT EXECUTE FUNCTION %(function)s()
 """
-_COMMENT = "COMMENT ON TABLE %(partition)s IS %(comment)s"
 _ATTACH = "ALTER TABLE %(parent)s ATTACH PARTITION %(partition)s FOR VALUES FROM (%(lower)s) TO (%(upper)s)"
 _DROP_BOUNDS = "ALTER TABLE %(partition)s DROP CONSTRAINT %(bounds)s"
 _BOUNDS = "bounds_while_built"
@@ -69,47 +68,35 @@ async def make_partition(
     at any time. Raises LockTimeout or TransactionConflict if others were in the way all the time, and
     AlreadyExists where the name is taken.
     """
+    everywhere = False
 
-    async def build() -> None:
+    async def build_fill_and_attach() -> int:
+        nonlocal everywhere
         await _build(connection, table, missing)
+        try:
+            return await _fill_and_attach(connection, table, missing, now=now, everywhere=everywhere)
+        except TransactionConflict:
+            everywhere = True
+            raise
 
-    attempts = 0
-
-    async def fill_and_attach() -> int:
-        nonlocal attempts
-        attempts += 1
-        return await _fill_and_attach(connection, table, missing, now=now, everywhere=attempts > 1)
-
-    await in_a_step(connection, build, patience_seconds=patience_seconds)
-    moved = await in_a_step(connection, fill_and_attach, patience_seconds=patience_seconds)
+    moved = await in_a_step(connection, build_fill_and_attach, patience_seconds=patience_seconds)
     if moved and table.default_partition is not None:
         # The next partition is attached after looking through the default: not through what has left it.
         async with autocommitting(connection):
             await execute_ddl(
                 connection, "VACUUM (SKIP_LOCKED, ANALYZE) %(default)s", default=table.default_partition
             )
-            await execute_ddl(connection, "ANALYZE %(partition)s", partition=missing.name)
+            await execute_ddl(connection, "ANALYZE (SKIP_LOCKED) %(partition)s", partition=missing.name)
     return moved
 
 
 async def _build(connection: AsyncConnection, table: PartitionedTable, missing: Missing) -> None:
     if await is_there(connection, missing.name):
-        if await comment_on(connection, missing.name) != BEING_FILLED:
-            raise AlreadyExists("a partition is to be called like this", table=missing.name)
-        # Left by a run that was broken off. What it holds are copies that were never committed: none.
-        await execute_ddl(connection, "DROP TABLE %(partition)s", partition=missing.name)
+        raise AlreadyExists("a partition is to be called like this", table=missing.name)
     time = column(table.time_column, DateTime(timezone=True))
     within = time.is_not(None) & (time >= missing.period.start) & (time < missing.period.end)
     names = {"partition": missing.name, "parent": table.name}
     await execute_ddl(connection, _BUILD, {"check": as_sql(within)}, bounds=_BOUNDS, **names)
-    for reference in table.references:
-        await execute_ddl(
-            connection,
-            _ADD_REFERENCE,
-            {"definition": reference.definition},
-            partition=missing.name,
-            reference=reference.name,
-        )
     for trigger in triggers_of_partition(Base.metadata.tables[table.name], missing.name):
         await execute_ddl(
             connection,
@@ -119,9 +106,6 @@ async def _build(connection: AsyncConnection, table: PartitionedTable, missing: 
             partition=missing.name,
             function=trigger.function,
         )
-    await execute_ddl(
-        connection, _COMMENT, {"comment": as_sql(literal(BEING_FILLED))}, partition=missing.name
-    )
 
 
 async def _fill_and_attach(
@@ -140,5 +124,4 @@ async def _fill_and_attach(
     except ConstraintViolated as error:
         raise TransactionConflict("rows came in between those that were moved", table=table.name) from error
     await execute_ddl(connection, _DROP_BOUNDS, partition=missing.name, bounds=_BOUNDS)
-    await execute_ddl(connection, _COMMENT, {"comment": "NULL"}, partition=missing.name)
     return 0 if move is None else move.rows

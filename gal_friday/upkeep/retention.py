@@ -19,6 +19,12 @@ from gal_friday.upkeep.steps import PATIENCE_SECONDS, autocommitting, in_a_step,
 _DETACH = "ALTER TABLE %(parent)s DETACH PARTITION %(partition)s"
 _RENAME = "ALTER TABLE %(partition)s RENAME TO %(detached)s"
 _COMMENT = "COMMENT ON TABLE %(partition)s IS %(comment)s"
+_REFERENCES_OF_DETACHED = text("""
+    SELECT relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+    WHERE contype = 'f' AND pg_table_is_visible(pg_class.oid)
+        AND obj_description(pg_class.oid, 'pg_class') = :comment
+""")
+_DROP_REFERENCE = "ALTER TABLE %(detached)s DROP CONSTRAINT %(reference)s"
 _WITHIN_BLOCKS = text("ctid >= CAST(:first AS tid) AND ctid < CAST(:beyond AS tid)")
 
 
@@ -49,22 +55,11 @@ async def retire(
     async def detach() -> None:
         await _detach(connection, table, partition, detached)
 
-    async def loosen() -> None:
-        for reference in table.references:
-            await execute_ddl(
-                connection,
-                "ALTER TABLE %(detached)s DROP CONSTRAINT %(reference)s",
-                detached=detached,
-                reference=reference.name,
-            )
-
     if not keep_detached:
         await in_a_step(connection, drop, patience_seconds=patience_seconds)
         return
     detached = f"{partition.name}_detached"
     await in_a_step(connection, detach, patience_seconds=patience_seconds)
-    # A step of its own: it locks the tables referred to.
-    await in_a_step(connection, loosen, patience_seconds=patience_seconds)
 
 
 async def _detach(
@@ -80,6 +75,20 @@ async def _detach(
         )
     await execute_ddl(connection, _RENAME, partition=partition.name, detached=detached)
     await execute_ddl(connection, _COMMENT, {"comment": as_sql(literal(DETACHED))}, partition=detached)
+
+
+async def loosen_detached(connection: AsyncConnection, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Take their foreign keys from detached partitions, so that nothing depends on them any more.
+
+    A step of its own, for it needs the tables referred to alone; also of runs that did not get them. Raises
+    LockTimeout if others were in the way all the time.
+    """
+
+    async def loosen() -> None:
+        for table_name, reference in await connection.execute(_REFERENCES_OF_DETACHED, {"comment": DETACHED}):
+            await execute_ddl(connection, _DROP_REFERENCE, detached=table_name, reference=reference)
+
+    await in_a_step(connection, loosen, patience_seconds=patience_seconds)
 
 
 async def minutes_past_retention(

@@ -15,7 +15,13 @@ from gal_friday.upkeep.downsampling import downsample
 from gal_friday.upkeep.moving import rows_waiting
 from gal_friday.upkeep.partitions import make_partition, missing_partitions
 from gal_friday.upkeep.policies import Policy
-from gal_friday.upkeep.retention import minutes_past_retention, past_retention, remove_minutes, retire
+from gal_friday.upkeep.retention import (
+    loosen_detached,
+    minutes_past_retention,
+    past_retention,
+    remove_minutes,
+    retire,
+)
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +111,11 @@ class Run:
                 self.report.minutes_removed[partition.name] = await remove_minutes(
                     self._connection, partition, patience_seconds=patience
                 )
+
+    async def finish(self) -> None:
+        """What is about no one table."""
+        with self._left_if_in_the_way("foreign keys of detached partitions"):
+            await loosen_detached(self._connection, patience_seconds=self._patience_seconds)
 
     @property
     def _leaving(self) -> list[str]:

@@ -72,6 +72,8 @@ class Upkeep:
             run = Run(connection, self._settings, now, keep_detached, patience_seconds)
             for name, policy in self._policies.items():
                 await (run.plan if dry_run else run.do)(name, policy)
+            if not dry_run:
+                await run.finish()
             return run.report
 
     async def status(self, *, now: datetime | None = None) -> list[TableStatus]:

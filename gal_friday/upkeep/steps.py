@@ -49,11 +49,9 @@ async def lock_out(connection: AsyncConnection, table: PartitionedTable) -> None
     A statement that chose its partitions before one is attached would be refused by the default partition,
     or not see the rows that moved: so they all have to be over, and the next have to begin after it.
     """
-    for reference in table.references:  # the server locks them while it attaches
+    for referred_to in table.referred_to:  # the server locks them so, to attach and to detach
         await execute_ddl(
-            connection,
-            "LOCK TABLE %(referred_to)s IN SHARE ROW EXCLUSIVE MODE NOWAIT",
-            referred_to=reference.referred_to,
+            connection, "LOCK TABLE %(name)s IN SHARE ROW EXCLUSIVE MODE NOWAIT", name=referred_to
         )
     await execute_ddl(connection, "LOCK TABLE ONLY %(name)s IN ACCESS EXCLUSIVE MODE", name=table.name)
     if table.default_partition is not None:

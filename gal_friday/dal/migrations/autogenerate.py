@@ -32,13 +32,12 @@ PLUGIN = "gal_friday.declared"
 _IMPORT_OPERATIONS = "from gal_friday.dal.migrations import operations"
 _IMPORT_POSTGRESQL = "from sqlalchemy.dialects import postgresql"
 
-#: What upkeep writes on tables that are to become partitions, and on those that were.
-BEING_FILLED = "Becomes a partition: gal-friday upkeep fills it"
+#: The comment on tables that were partitions.
 DETACHED = "Was a partition: gal-friday upkeep detached it"
 
-_SET_ASIDE = text("""
+_DETACHED = text("""
     SELECT relname FROM pg_class
-    WHERE relkind = 'r' AND pg_table_is_visible(oid) AND obj_description(oid, 'pg_class') = ANY (:comments)
+    WHERE relkind = 'r' AND pg_table_is_visible(oid) AND obj_description(oid, 'pg_class') = :comment
 """)
 _PARTITIONS = text("""
     SELECT child.relname AS partition, root.relname AS root
@@ -83,9 +82,9 @@ def partitions(connection: Connection) -> dict[str, str]:
     return {row.partition: row.root for row in connection.execute(_PARTITIONS)}
 
 
-def set_aside(connection: Connection) -> set[str]:
-    """Tables that upkeep makes partitions of, and those it made of partitions."""
-    return set(connection.scalars(_SET_ASIDE, {"comments": [BEING_FILLED, DETACHED]}))
+def detached_partitions(connection: Connection) -> set[str]:
+    """Tables that were partitions until upkeep detached them."""
+    return set(connection.scalars(_DETACHED, {"comment": DETACHED}))
 
 
 def is_partitioned(table: Table) -> bool:

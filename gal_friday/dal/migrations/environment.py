@@ -15,7 +15,12 @@ from sqlalchemy.pool import NullPool
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connect_arguments import connect_arguments
 from gal_friday.dal.error_translation import install_error_translation
-from gal_friday.dal.migrations.autogenerate import partitions, register_plugin, render_item, set_aside
+from gal_friday.dal.migrations.autogenerate import (
+    detached_partitions,
+    partitions,
+    register_plugin,
+    render_item,
+)
 from gal_friday.dal.migrations.compatibility import record_revisions
 from gal_friday.dal.migrations.grants import grant_on_what_is_new
 from gal_friday.dal.migrations.migration_lock import MigrationLock, migration_lock
@@ -60,7 +65,7 @@ def online_options(connection: Connection) -> dict[str, Any]:
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
         nonlocal known
         if kind == "table" and known is None:
-            known = partitions(connection).keys() | set_aside(connection)
+            known = partitions(connection).keys() | detached_partitions(connection)
         return kind != "table" or name not in (known or ())
 
     return {**context_options(), "connection": connection, "include_name": include_name}

@@ -160,7 +160,7 @@ def create_default_partition(table: str) -> None:
 
 
 def drop_default_partition(table: str) -> None:
-    """Drop `<table>_default`, with every other partition of *table* that upkeep made, and the rows in them."""
+    """Drop `<table>_default`, every other partition of *table* that upkeep made, and the rows in them."""
     _execute_ddl(_DROP_PARTITIONS, {"name": _literal(table)})
 
 
