@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import URL
 
 from gal_friday.config import DatabaseSettings, UpkeepSettings
@@ -40,3 +40,21 @@ class Owner:
         await transaction.start()
         await self.connection.fetch(f"SELECT FROM {table} LIMIT 1")
         return transaction
+
+    async def has_someone_wait_for(self, table: str) -> bool:
+        """Whether a session waits to have *table* for itself."""
+        return bool(
+            await self.connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+                " AND relation = $1::text::regclass",
+                table,
+            )
+        )
+
+    async def has_someone_wait_for_a_row(self) -> bool:
+        """Whether a session waits for another's transaction to end."""
+        return bool(
+            await self.connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+            )
+        )

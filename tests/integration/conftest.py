@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 import pytest
 from sqlalchemy import URL
 

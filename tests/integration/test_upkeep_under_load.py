@@ -3,13 +3,16 @@
 import asyncio
 import itertools
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from sqlalchemy import URL, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.dal.models import Candle, MarketTrade
 from gal_friday.database import Database
+from gal_friday.upkeep.steps import give_way
 from tests.factories import NOON, a_candle, a_market_trade, a_snapshot
 from tests.upkeep import Owner, upkeep
 from tests.waiting import until
@@ -116,7 +119,8 @@ async def test_while_someone_reads_for_long_nobody_queues_behind_it(
         group.create_task(load.read())
         await load.goes_on()
         run = group.create_task(upkeep(owner_url).run(now=NOON))
-        for _ in range(5):
+        for _ in range(3):
+            await until(lambda: owner.has_someone_wait_for("market_trades"), "upkeep to ask for the table")
             await load.goes_on()
         assert not run.done()
         await reading.rollback()
@@ -144,21 +148,33 @@ async def test_a_snapshot_taken_before_rows_moved_shows_each_of_them_once(
 
 
 async def test_it_gives_way_to_who_waits_for_a_row_it_moves(
-    database: Database, owner_url: URL, owner: Owner
+    database: Database,
+    owner_url: URL,
+    owner: Owner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     yesterday = NOON - DAY
     async with database.transaction() as uow:
         await uow.market_data.store_candles([a_candle(timestamp=yesterday)])
-    # Someone reads, so that what was moved cannot be attached; whoever changes the row waits for the move.
-    reading = await owner.locks_out("market_data")
+    moved, writer_waits = asyncio.Event(), owner.has_someone_wait_for_a_row
+
+    async def when_someone_waits(connection: AsyncConnection) -> None:
+        if not moved.is_set():
+            moved.set()
+            await until(writer_waits, "the writer to wait for the row")
+        await give_way(connection)
+
+    monkeypatch.setattr("gal_friday.upkeep.moving.give_way", when_someone_waits)
     async with asyncio.TaskGroup() as group:
         run = group.create_task(upkeep(owner_url).run(now=NOON))
-        for number in range(1, 6):
-            async with database.transaction() as uow:
-                await uow.session.execute(PATIENCE)
-                await uow.market_data.store_candles([a_candle(timestamp=yesterday, volume=Decimal(number))])
-        await reading.rollback()
+        await moved.wait()
+        async with database.transaction() as uow:
+            await uow.session.execute(PATIENCE)
+            await uow.market_data.store_candles([a_candle(timestamp=yesterday, volume=Decimal(5))])
         assert (await run).left == []
     (candle,) = await database.market_data.find_all()
     assert candle.volume == Decimal(5)
-    assert candle.timestamp.astimezone(UTC) == yesterday
+    retried = [vars(record)["error"] for record in caplog.records if record.message == "retrying"]
+    assert "it gives way" in retried[0]
+    assert await owner.places("market_data") == {"market_data_p2026_11": 1}
