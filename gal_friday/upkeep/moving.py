@@ -10,23 +10,27 @@ from sqlalchemy import (
     and_,
     column,
     delete,
+    false,
     func,
     insert,
     literal,
+    not_,
+    or_,
     select,
     table,
     text,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gal_friday.dal.models import Base
 from gal_friday.upkeep.catalog import PartitionedTable
 from gal_friday.upkeep.policies import Interval, Period
 from gal_friday.upkeep.steps import give_way
 
 #: Blocks of 8 kB whose rows are moved before it is asked whether someone waits for one of them.
-BLOCKS_AT_ONCE = 500
-#: Rows this young may still change; they are moved last, when nobody can be changing them.
-STILL_CHANGING = timedelta(hours=1)
+BLOCKS_AT_ONCE = 64
+#: Rows this young may still change, and unfinished candles of any age: they are moved last, when nobody can.
+STILL_CHANGING = timedelta(minutes=1)
 
 # Asked for by refuse_change: rows of an append-only table leave its default partition for one of their own.
 _MAY_MOVE = text("SELECT set_config('gal_friday.moved_from', :name, true)")
@@ -85,29 +89,35 @@ class Move:
         self._target = _table(target, of)
         self._time = column(of.time_column, DateTime(timezone=True))
         self._period = period
-        self._at_rest_before = min(period.end, max(period.start, now - STILL_CHANGING))
+        self._changing = self._still_changing(of, now)
         self._first_left = 0
 
     async def unlocked(self) -> None:
         """Take the rows at rest. Raises LockTimeout as soon as someone waits for one of them."""
         await self._connection.execute(_MAY_MOVE, {"name": self._source.name})
-        blocks = await blocks_of(self._connection, self._source.name)
-        at_rest = self._between(self._period.start, self._at_rest_before)
-        changing = self._between(self._at_rest_before, self._period.end)
-        left = None
-        for block in range(0, blocks, BLOCKS_AT_ONCE):
-            binds = {"first": (block, 0), "beyond": (block + BLOCKS_AT_ONCE, 0)}
-            await self._take(and_(_WITHIN_BLOCKS, at_rest), binds)
-            if left is None and await self._any(and_(_WITHIN_BLOCKS, changing), binds):
-                left = block
-            await give_way(self._connection)
-        # What comes in meanwhile goes to the end, where there is no room before it.
-        self._first_left = max(blocks - 1, 0) if left is None else left
+        block, first_changing = 0, None
+        while block < await blocks_of(self._connection, self._source.name):
+            if await self._take_from(block) and first_changing is None:
+                first_changing = block
+            last, block = block, block + BLOCKS_AT_ONCE
+        if block:
+            # What comes in goes to the end. The time this takes is the time in which more comes in.
+            await self._take_from(last)
+            self._first_left = last if first_changing is None else first_changing
 
     async def locked(self, *, everywhere: bool) -> None:
         """Take what is left where rows were left or came in; *everywhere*, if that was not enough before."""
         binds = {"first": (0 if everywhere else self._first_left, 0)}
         await self._take(and_(_FROM_BLOCK, self._between(self._period.start, self._period.end)), binds)
+
+    async def _take_from(self, block: int) -> bool:
+        """Take what is at rest in the blocks from *block* on, and tell whether rows are left there."""
+        binds = {"first": (block, 0), "beyond": (block + BLOCKS_AT_ONCE, 0)}
+        within = and_(_WITHIN_BLOCKS, self._between(self._period.start, self._period.end))
+        await self._take(and_(within, not_(self._changing)), binds)
+        await give_way(self._connection)
+        query = select(literal(1, BigInteger)).select_from(self._source).where(within, self._changing)
+        return await self._connection.scalar(query.limit(1), binds) is not None
 
     async def _take(self, which: ColumnElement[bool], binds: dict[str, tuple[int, int]]) -> None:
         names = [each.name for each in self._source.columns]
@@ -115,9 +125,11 @@ class Move:
         result = await self._connection.execute(insert(self._target).from_select(names, select(moved)), binds)
         self.rows += result.rowcount
 
-    async def _any(self, which: ColumnElement[bool], binds: dict[str, tuple[int, int]]) -> bool:
-        query = select(literal(1, BigInteger)).select_from(self._source).where(which).limit(1)
-        return await self._connection.scalar(query, binds) is not None
+    def _still_changing(self, of: PartitionedTable, now: datetime) -> ColumnElement[bool]:
+        if Base.metadata.tables[of.name].info["append_only"]:
+            return false()
+        young = self._time >= now - STILL_CHANGING
+        return or_(young, not_(column("is_final"))) if "is_final" in of.columns else young
 
     def _between(self, start: datetime, end: datetime) -> ColumnElement[bool]:
         return and_(self._time >= start, self._time < end)

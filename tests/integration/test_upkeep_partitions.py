@@ -85,6 +85,22 @@ async def test_rows_that_waited_in_the_default_are_moved(
     assert await MigrationManager(owner_url, DatabaseSettings()).check() == []
 
 
+async def test_what_still_changes_is_moved_as_well(database: Database, owner_url: URL, owner: Owner) -> None:
+    async with database.transaction() as uow:
+        await uow.market_data.store_candles(
+            [
+                a_candle(timestamp=NOON),
+                a_candle(timestamp=NOON - DAY),
+                a_candle(timestamp=NOON - DAY, timeframe="1d", is_final=False),
+            ]
+        )
+        uow.session.add(a_series_point(timestamp=NOON))
+    report = await upkeep(owner_url).run(now=NOON)
+    assert report.left == []
+    assert await owner.places("market_data") == {"market_data_p2026_11": 3}
+    assert report.made["series_points_p2026_w47"] == 1
+
+
 async def test_a_moved_row_of_an_append_only_table_is_guarded_where_it_is(
     database: Database, owner_url: URL
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from datetime import datetime, timedelta
+from functools import partial
 from decimal import Decimal
 
 import pytest
@@ -73,7 +74,7 @@ class Load:
                 and self.counted > counted
             ),
             "writers and readers to go on",
-            seconds=30,
+            seconds=60,
         )
 
 
@@ -120,7 +121,8 @@ async def test_while_someone_reads_for_long_nobody_queues_behind_it(
         await load.goes_on()
         run = group.create_task(upkeep(owner_url).run(now=NOON))
         for _ in range(3):
-            await until(lambda: owner.has_someone_wait_for("market_trades"), "upkeep to ask for the table")
+            asked = partial(owner.has_someone_wait_for, "market_trades")
+            await until(asked, "upkeep to ask for the table", seconds=60)
             await load.goes_on()
         assert not run.done()
         await reading.rollback()
