@@ -4,8 +4,8 @@ import asyncio
 import itertools
 from collections import defaultdict
 from datetime import datetime, timedelta
-from functools import partial
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from sqlalchemy import URL, func, select, text
