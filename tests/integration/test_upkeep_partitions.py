@@ -20,6 +20,7 @@ from gal_friday.errors import (
     UpkeepInProgress,
 )
 from gal_friday.upkeep import run_upkeep
+from gal_friday.upkeep.moving import Move
 from gal_friday.upkeep.steps import in_a_step
 from tests.commands import gal_friday
 from tests.factories import MINUTE, NOON, a_candle, a_log, a_market_trade, a_series_point, a_snapshot
@@ -244,3 +245,22 @@ async def test_a_person_runs_it_and_sees_how_things_stand(
     assert gal_friday(owner_url, tmp_path, "upkeep", "run").stdout == "There is nothing to do.\n"
     listed = gal_friday(owner_url, tmp_path, "partitions", "list").stdout
     assert f"market_data_p{datetime.now(UTC):%Y_%m}" in listed
+
+
+async def test_a_row_that_came_in_where_none_was_expected_is_moved_at_the_next_try(
+    database: Database, owner_url: URL, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database.transaction() as uow:
+        await uow.market_data.store_candles([a_candle(is_final=False)])
+    tries: list[bool] = []
+    locked = Move.locked
+
+    async def overlooking(move: Move, *, everywhere: bool) -> None:
+        tries.append(everywhere)
+        if everywhere or len(tries) > 1:
+            await locked(move, everywhere=everywhere)
+
+    monkeypatch.setattr(Move, "locked", overlooking)
+    assert (await upkeep(owner_url).run(now=NOON)).left == []
+    assert tries[:2] == [False, True]
+    assert await owner.places("market_data") == {"market_data_p2026_11": 1}
