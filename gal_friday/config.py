@@ -45,6 +45,13 @@ class _Slice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def _from_json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+
+
 def _postgresql_url(text: str) -> URL:
     try:
         url = make_url(text)
@@ -103,13 +110,7 @@ class DatabaseSettings(_Slice):
         description="What the names of the server's roles begin with: gal_friday_trader …",
     )
 
-    @field_validator("server_settings", mode="before")
-    @classmethod
-    def _read_json(cls, value: Any) -> Any:
-        try:
-            return json.loads(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ValueError(f"is not JSON: {error}") from None
+    _read_json = field_validator("server_settings", mode="before")(_from_json)
 
     @field_validator("url", "migration_url")
     @classmethod
@@ -198,6 +199,26 @@ class ExchangeSettings(_Slice):
         return {"enableRateLimit": True, **credentials, **options}
 
 
+class UpkeepSettings(_Slice):
+    """How tables that grow without end are partitioned, and how long rows are kept; by table, as JSON."""
+
+    intervals: Annotated[dict[str, Literal["day", "week", "month"]], NoDecode] = Field(
+        default_factory=dict, description='Lengths of partitions: {"market_trades": "day"}'
+    )
+    ahead: Annotated[dict[str, Annotated[int, Field(ge=0, le=366)]], NoDecode] = Field(
+        default_factory=dict, description='Partitions made ahead: {"market_trades": 7}'
+    )
+    retention_days: Annotated[dict[str, Annotated[int, Field(ge=1)] | None], NoDecode] = Field(
+        default_factory=dict,
+        description='Days after which whole partitions leave, null for never: {"system_logs": 30}',
+    )
+    minutes_retention_days: int | None = Field(
+        None, ge=1, description="Days after which candles of 1m leave for those of 1h and 1d; empty: never"
+    )
+
+    _read_json = field_validator("intervals", "ahead", "retention_days", mode="before")(_from_json)
+
+
 class LogSettings(_Slice):
     """What the package's own loggers print."""
 
@@ -230,6 +251,7 @@ class Settings(BaseSettings):
     embedded: EmbeddedSettings = EmbeddedSettings()
     journal: JournalSettings = JournalSettings()
     exchange: ExchangeSettings = ExchangeSettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
     log: LogSettings = LogSettings()
 
     def __init__(self, **values: Any) -> None:

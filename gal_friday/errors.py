@@ -294,6 +294,12 @@ class SchemaTooNew(PersistenceError):
     hint = "install the version named, or a newer one"
 
 
+class UpkeepInProgress(PersistenceError):
+    """Another process does the upkeep of this database."""
+
+    hint = "gal-friday upkeep status tells how the tables stand; once that process is done, run it again"
+
+
 # --- at the edges --------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from gal_friday.cli import (
     recovery,
     replay,
     roles,
+    upkeep,
 )
 from gal_friday.config import Settings
 
@@ -34,6 +35,8 @@ app.add_typer(db.app, name="db", help="The schema and its migrations.")
 app.add_typer(audit.app, name="audit", help="The record of every change.")
 app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one's own.")
 app.add_typer(journal.app, name="journal", help="Facts that wait on disk for the database.")
+app.add_typer(upkeep.app, name="upkeep", help="Partitions, retention, down-sampling.")
+app.add_typer(upkeep.partitions_app, name="partitions", help="The partitions there are.")
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)

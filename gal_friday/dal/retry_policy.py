@@ -27,6 +27,7 @@ class Work(Enum):
     UNIT_OF_WORK = "a transaction that reads what it changes, done from the start"
     SETTLEMENT = "asking what became of a commit that was not answered"
     MIGRATION = "a step of a migration, undone as a whole while others hold the locks it needs"
+    UPKEEP = "a step of upkeep, undone as a whole while others hold the locks it needs or wait for its own"
 
     @property
     def pace(self) -> Pace:
@@ -61,8 +62,8 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.StopLoosened: _NEVER,
         # What others did meanwhile: the next try starts from there.
         errors.StaleWrite: frozenset({Work.UNIT_OF_WORK}),
-        errors.TransactionConflict: _LOST | {Work.SETTLEMENT, Work.MIGRATION},
-        errors.LockTimeout: frozenset({Work.SETTLEMENT, Work.MIGRATION}),
+        errors.TransactionConflict: _LOST | {Work.SETTLEMENT, Work.MIGRATION, Work.UPKEEP},
+        errors.LockTimeout: frozenset({Work.SETTLEMENT, Work.MIGRATION, Work.UPKEEP}),
         errors.LeaseHeld: _NEVER,
         errors.LeaseLost: _NEVER,
         # The server. What waited its time out is reported: waiting again would hide what holds it up.
@@ -90,6 +91,7 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.MigrationLockTimeout: _NEVER,
         errors.SchemaOutdated: _NEVER,
         errors.SchemaTooNew: _NEVER,
+        errors.UpkeepInProgress: _NEVER,
         errors.ConfigurationError: _NEVER,
         errors.EmbeddedServerError: _NEVER,
         errors.UnreadableFile: _NEVER,

@@ -1,13 +1,25 @@
-"""Data directories for embedded servers."""
+"""Data directories for embedded servers, and the owner's own connection."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 import pytest
+from sqlalchemy import URL
 
 from gal_friday.embedded import EmbeddedServer
 from tests.embedded_servers import a_data_directory, embedded_settings, end_everything, store_of
+from tests.upkeep import Owner
+
+
+@pytest.fixture
+async def owner(owner_url: URL) -> AsyncIterator[Owner]:
+    """The owner of the database's tables, on a connection of its own."""
+    dsn = owner_url.set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(dsn)
+    yield Owner(connection)
+    await connection.close()
 
 
 @pytest.fixture

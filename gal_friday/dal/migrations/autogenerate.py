@@ -32,6 +32,13 @@ PLUGIN = "gal_friday.declared"
 _IMPORT_OPERATIONS = "from gal_friday.dal.migrations import operations"
 _IMPORT_POSTGRESQL = "from sqlalchemy.dialects import postgresql"
 
+#: The comment on tables that were partitions.
+DETACHED = "Was a partition: gal-friday upkeep detached it"
+
+_DETACHED = text("""
+    SELECT relname FROM pg_class
+    WHERE relkind = 'r' AND pg_table_is_visible(oid) AND obj_description(oid, 'pg_class') = :comment
+""")
 _PARTITIONS = text("""
     SELECT child.relname AS partition, root.relname AS root
     FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
@@ -73,6 +80,11 @@ class HelperCall(MigrateOperation):
 def partitions(connection: Connection) -> dict[str, str]:
     """All partitions, each with the table it is of: made and dropped by upkeep, not by autogenerate."""
     return {row.partition: row.root for row in connection.execute(_PARTITIONS)}
+
+
+def detached_partitions(connection: Connection) -> set[str]:
+    """Tables that were partitions until upkeep detached them."""
+    return set(connection.scalars(_DETACHED, {"comment": DETACHED}))
 
 
 def is_partitioned(table: Table) -> bool:

@@ -7,7 +7,12 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.engine import Connection
 
 from gal_friday.dal.migrations.applied_revisions import record_revisions
-from gal_friday.dal.migrations.autogenerate import partitions, register_plugin, render_item
+from gal_friday.dal.migrations.autogenerate import (
+    detached_partitions,
+    partitions,
+    register_plugin,
+    render_item,
+)
 from gal_friday.dal.migrations.grants import grant_on_what_is_new
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import TransactionId
@@ -33,12 +38,12 @@ def context_options() -> dict[str, Any]:
 
 def online_options(connection: Connection) -> dict[str, Any]:
     """`context_options` for a database that can be looked at."""
-    known: dict[str, str] | None = None
+    known: set[str] | None = None
 
     def include_name(name: str | None, kind: str, _parents: object) -> bool:
         nonlocal known
         if kind == "table" and known is None:
-            known = partitions(connection)
+            known = partitions(connection).keys() | detached_partitions(connection)
         return kind != "table" or name not in (known or ())
 
     return {**context_options(), "connection": connection, "include_name": include_name}

@@ -44,6 +44,14 @@ _CREATE_DEFERRED_TRIGGER = """
 """
 _DROP_TRIGGER = "DROP TRIGGER %(name)s ON %(table)s"
 _CREATE_DEFAULT_PARTITION = "CREATE TABLE %(partition)s PARTITION OF %(table)s DEFAULT"
+_DROP_PARTITIONS = """
+    DO $$ DECLARE partition regclass; BEGIN
+        FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(quote_ident(%(name)s))
+        LOOP
+            EXECUTE format('DROP TABLE %%s', partition);
+        END LOOP;
+    END $$
+"""
 _DROP_FUNCTION = "DROP FUNCTION %(function)s"
 # Its search path ends with the caller's temporary schema, which is searched first where it is not named.
 # Called by a trigger of the caller's own making, it would write what the caller makes up.
@@ -152,8 +160,8 @@ def create_default_partition(table: str) -> None:
 
 
 def drop_default_partition(table: str) -> None:
-    """Drop `<table>_default` and the rows in it."""
-    op.drop_table(f"{table}_default")
+    """Drop `<table>_default`, every other partition of *table* that upkeep made, and the rows in them."""
+    _execute_ddl(_DROP_PARTITIONS, {"name": _literal(table)})
 
 
 @contextmanager
