@@ -28,6 +28,8 @@ from gal_friday.dal.repositories import Repositories
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.embedded import EmbeddedServer
 from gal_friday.errors import ConfigurationError, LogFull, LogUnwritable
+from gal_friday.timeseries.opening import time_series_store
+from gal_friday.timeseries.store import TimeSeriesStore
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -44,11 +46,18 @@ class Database(Repositories):
     those (`await db.orders.get(order_id)`) is a transaction of its own.
     """
 
-    def __init__(self, pool: DatabaseConnectionPool, journal: FactJournal | None = None) -> None:
+    def __init__(
+        self,
+        pool: DatabaseConnectionPool,
+        journal: FactJournal | None = None,
+        time_series: TimeSeriesStore | None = None,
+    ) -> None:
         self.pool = pool
         #: Facts of the exchange that wait for the database.
         self.journal = journal or FactJournal(pool)
         self.execution = PooledExecution(pool, self.journal)
+        #: Candles, ticks, order books, features, predictions and metrics.
+        self.time_series = time_series or time_series_store(pool)
 
     def __getattr__(self, name: str) -> Any:
         if name not in repository_classes():
@@ -136,7 +145,9 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         journal = await open_journal(settings, pool)
         stack.push_async_callback(journal.close)
         await journal.drain_or_wait()
-        yield Database(pool, journal)
+        time_series = time_series_store(pool)
+        stack.push_async_callback(time_series.close)
+        yield Database(pool, journal, time_series)
 
 
 async def open_journal(
