@@ -1,11 +1,10 @@
-"""Facts the database refused: set aside in a file, each with the reason, until a person has looked."""
+"""Records that were refused: set aside in a file, each with the reason, until a person has looked."""
 
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gal_friday.dal.models.types import dumps
 from gal_friday.durable_log.files import sync, sync_directory, unwritable, write_all
 from gal_friday.errors import LogInUse
 from gal_friday.locks import Deadline, FileLock
@@ -14,20 +13,24 @@ FILE = "refused.jsonl"
 _LOCK_SECONDS = 30.0
 
 
-class RefusedFacts:
-    """The file `refused.jsonl` in a journal's directory: one JSON object a line. Everything here blocks."""
+class RefusedRecords:
+    """The file `refused.jsonl` in a directory of slots: one JSON object a line. Everything here blocks.
 
-    def __init__(self, directory: Path) -> None:
+    Each has its record under *name*.
+    """
+
+    def __init__(self, directory: Path, name: str = "fact") -> None:
         self.path = directory / FILE
+        self._name = name
 
-    def add(self, fact: bytes, reason: str) -> None:
-        """Put *fact* aside, to outlast a power cut. Raises LogFull, LogUnwritable and LogInUse."""
-        entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, "fact": shown(fact)}
+    def add(self, record: bytes, reason: str) -> None:
+        """Put *record* aside, to outlast a power cut. Raises LogFull, LogUnwritable and LogInUse."""
+        entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, self._name: shown(record)}
         try:
             with self.locked() as file:
                 end = os.lseek(file.fd, 0, os.SEEK_END)
                 is_cut = end and os.pread(file.fd, 1, end - 1) != b"\n"  # a crash broke the last line off
-                write_all(file.fd, b"\n" * bool(is_cut) + dumps(entry).encode() + b"\n", end)
+                write_all(file.fd, b"\n" * bool(is_cut) + _dumps(entry).encode() + b"\n", end)
                 sync(file.fd)
                 sync_directory(self.path.parent)
         except OSError as error:
@@ -54,22 +57,26 @@ class RefusedFacts:
         except OSError as error:
             raise unwritable(error, self.path.parent) from error
 
-    def facts(self) -> list[bytes]:
-        """The facts alone, as they were in the journal; a line that a crash broke off is none."""
-        return [fact for line in self.lines() if (fact := _fact_in(line)) is not None]
+    def records(self) -> list[bytes]:
+        """The records alone, as they were in their log; a line that a crash broke off is none."""
+        return [record for line in self.lines() if (record := _record_in(line, self._name)) is not None]
 
 
-def shown(fact: bytes) -> object:
-    """*fact* as the JSON it is, or as text where it is none."""
+def shown(record: bytes) -> object:
+    """*record* as the JSON it is, or as text where it is none."""
     try:
-        return json.loads(fact)
+        return json.loads(record)
     except ValueError:
-        return fact.decode(errors="backslashreplace")
+        return record.decode(errors="backslashreplace")
 
 
-def _fact_in(line: bytes) -> bytes | None:
+def _record_in(line: bytes, name: str) -> bytes | None:
     try:
-        fact = json.loads(line)["fact"]
+        record = json.loads(line)[name]
     except (ValueError, KeyError, TypeError):
         return None
-    return fact.encode() if isinstance(fact, str) else dumps(fact).encode()
+    return record.encode() if isinstance(record, str) else _dumps(record).encode()
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
