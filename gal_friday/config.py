@@ -36,6 +36,7 @@ from gal_friday.errors import ConfigurationError
 
 ENV_PREFIX = "GAL_FRIDAY_"
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+BUCKET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -165,6 +166,61 @@ class JournalSettings(_Slice):
     patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
 
 
+class InfluxSettings(_Slice):
+    """InfluxDB 2.x, where time series go when it is configured."""
+
+    url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/@\s?#]+/?$",
+        description="http://host:8086 or https://…; empty: time series stay in PostgreSQL",
+    )
+    token: SecretStr | None = Field(None, description="API token that may read and write the buckets")
+    org: str | None = Field(None, min_length=1, description="Organization the buckets are in")
+    bucket: str = Field(
+        "gal_friday", pattern=BUCKET_NAME, max_length=64, description="Bucket every point goes to"
+    )
+    long_term_bucket: str | None = Field(
+        None,
+        pattern=BUCKET_NAME,
+        max_length=64,
+        description="Bucket hours and days of candles are kept in, made from minutes; empty: none",
+    )
+    retention_days: int = Field(
+        90, ge=0, le=36_500, description="Days `bucket` keeps a point, when it is made here; 0: for ever"
+    )
+    request_timeout_seconds: Seconds = Field(10, description="One request")
+    retry_timeout_seconds: Seconds = Field(30, description="Trying again while the server is away or busy")
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        if self.url and not (self.token and self.token.get_secret_value() and self.org):
+            raise ValueError("url leads to a server that takes nothing without a token and an org; give all three")
+        if self.long_term_bucket == self.bucket:
+            raise ValueError("long_term_bucket is another one than bucket")
+        return self
+
+
+class SpoolSettings(_Slice):
+    """How points go to their store in the background, and where they wait while it is away."""
+
+    directory: Path | None = Field(
+        None, description="Where, on a disk of this machine; empty: spool/ in embedded.data_directory"
+    )
+    max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may wait on disk, in bytes, for each process; past it the oldest go",
+    )
+    memory_bytes: int = Field(
+        16 * 1024 * 1024, ge=16 * 1024, description="Most that may be in memory on its way, in bytes"
+    )
+    batch_bytes: int = Field(
+        512 * 1024, ge=1024, le=8 * 1024 * 1024, description="Line protocol that makes a batch, in bytes"
+    )
+    interval_seconds: Seconds = Field(1, description="Longest a point waits for its batch to fill up")
+    patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the disk")
+
+
 class ExchangeSettings(_Slice):
     """The exchange that `gal-friday reconcile` and `gal-friday adopt` ask, by way of ccxt."""
 
@@ -229,6 +285,8 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     journal: JournalSettings = JournalSettings()
+    influxdb: InfluxSettings = InfluxSettings()
+    spool: SpoolSettings = SpoolSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     log: LogSettings = LogSettings()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,22 +20,35 @@ class RefusedRecords:
     Each has its record under *name*.
     """
 
-    def __init__(self, directory: Path, name: str = "fact") -> None:
+    def __init__(self, directory: Path, name: str = "fact", *, max_bytes: int | None = None) -> None:
         self.path = directory / FILE
         self._name = name
+        self._max_bytes = max_bytes
 
     def add(self, record: bytes, reason: str) -> None:
         """Put *record* aside, to outlast a power cut. Raises LogFull, LogUnwritable and LogInUse."""
-        entry = {"refused_at": datetime.now(UTC).isoformat(), "reason": reason, self._name: shown(record)}
+        self.add_all([(record, reason)])
+
+    def add_all(self, refused: Sequence[tuple[bytes, str]]) -> bool:
+        """Put records aside, each with its reason, in one write; False where the file is as large as it may be.
+
+        Raises as `add` does.
+        """
+        now = datetime.now(UTC).isoformat()
+        entries = [{"refused_at": now, "reason": why, self._name: shown(record)} for record, why in refused]
+        lines = "".join(f"{_dumps(entry)}\n" for entry in entries).encode()
         try:
             with self.locked() as file:
                 end = os.lseek(file.fd, 0, os.SEEK_END)
+                if self._max_bytes is not None and end + len(lines) > self._max_bytes:
+                    return False
                 is_cut = end and os.pread(file.fd, 1, end - 1) != b"\n"  # a crash broke the last line off
-                write_all(file.fd, b"\n" * bool(is_cut) + _dumps(entry).encode() + b"\n", end)
+                write_all(file.fd, b"\n" * bool(is_cut) + lines, end)
                 sync(file.fd)
                 sync_directory(self.path.parent)
         except OSError as error:
             raise unwritable(error, self.path.parent) from error
+        return True
 
     def locked(self) -> FileLock:
         """The file, made if missing, in the hands of this process until it is closed. Raises LogInUse."""

@@ -1,0 +1,338 @@
+"""TimeSeriesDB: time series in InfluxDB 2.x."""
+
+import asyncio
+import gzip
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import reduce
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from influxdb_client import WriteService
+from influxdb_client.client.flux_csv_parser import FluxCsvParserException, FluxQueryException
+from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.domain.binary_expression import BinaryExpression
+from influxdb_client.domain.expression import Expression
+from influxdb_client.domain.function_expression import FunctionExpression
+from influxdb_client.domain.identifier import Identifier
+from influxdb_client.domain.logical_expression import LogicalExpression
+from influxdb_client.domain.member_expression import MemberExpression
+from influxdb_client.domain.model_property import ModelProperty
+from influxdb_client.domain.string_literal import StringLiteral
+from influxdb_client.rest import ApiException
+
+from gal_friday.config import InfluxSettings
+from gal_friday.dal.influx.answers import LinesRefused, understood
+from gal_friday.dal.influx.flux import LAST, POINTS
+from gal_friday.dal.influx.predicates import deleting
+from gal_friday.dal.retry_policy import Work
+from gal_friday.dal.retrying import retry
+from gal_friday.errors import (
+    ConfigurationError,
+    InvalidValue,
+    PointsRefused,
+    TimeSeriesError,
+    TimeSeriesUnavailable,
+)
+from gal_friday.timeseries.instants import Instant, moment, span
+from gal_friday.timeseries.line_parser import split
+from gal_friday.timeseries.line_protocol import encode
+from gal_friday.timeseries.measurements import Ohlcv, Tick
+from gal_friday.timeseries.metrics import PortfolioMetrics, SystemMetrics
+from gal_friday.timeseries.names import escaped_field_key, escaped_measurement, escaped_tag_key
+from gal_friday.timeseries.order_book import OrderBook
+from gal_friday.timeseries.points import FieldValue, Measured, Point
+
+T = TypeVar("T")
+
+#: What InfluxDB can keep, the last nanosecond excluded.
+_EARLIEST, _LATEST = -(2**63 - 2), 2**63 - 2
+#: Lines of one request of `write_points`.
+_LINES_AT_ONCE = 5_000
+_OURS = frozenset({"result", "table", "_time", "_value", "_field", "_measurement"})
+
+log = logging.getLogger(__name__)
+
+
+class TimeSeriesDB:
+    """A TimeSeriesStore in a bucket of InfluxDB 2.x. To be made in a running event loop.
+
+    Prices are floats there: what is read back is the shortest decimal that is the same float. Every method raises
+    TimeSeriesUnavailable where the server is away or busy for `retry_timeout_seconds`, TokenRefused, BucketMissing,
+    and TimeSeriesError for any other answer.
+    """
+
+    def __init__(self, settings: InfluxSettings) -> None:
+        if settings.url is None or settings.token is None or settings.org is None:
+            raise ConfigurationError("no InfluxDB is configured", variable="GAL_FRIDAY_INFLUXDB__URL")
+        self._settings = settings
+        self._url = settings.url
+        self._org = settings.org
+        self._client = InfluxDBClientAsync(
+            settings.url.rstrip("/"),
+            token=settings.token.get_secret_value(),
+            org=settings.org,
+            timeout=round(settings.request_timeout_seconds * 1_000),
+        )
+        self._writing = WriteService(self._client.api_client)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def write_points(self, points: Iterable[Measured]) -> None:
+        """Store *points*; see TimeSeriesStore."""
+        given = list(points)
+        for begin in range(0, len(given), _LINES_AT_ONCE):
+            lines = encode(given[begin : begin + _LINES_AT_ONCE])
+            await self.write_lines(await asyncio.to_thread(gzip.compress, lines, 1))
+
+    async def write_market_data(self, *data: Ohlcv | Tick | OrderBook) -> None:
+        """Store candles, trades and order books; see TimeSeriesStore."""
+        await self.write_points(data)
+
+    async def write_metrics(self, *metrics: PortfolioMetrics | SystemMetrics) -> None:
+        """Store metrics of the portfolio or of the bot; see TimeSeriesStore."""
+        await self.write_points(metrics)
+
+    async def write_lines(self, content: bytes) -> None:
+        """Store the points of gzip'd line protocol with nanoseconds.
+
+        Raises PointsRefused with every line the server takes never, and why; the others are stored then.
+        """
+        try:
+            await self._send(content)
+        except LinesRefused as answer:
+            lines = await asyncio.to_thread(_lines_of, content)
+            refused = await self._sift(lines, answer)
+            line, reason = next(iter(refused.items()))
+            raise PointsRefused(
+                refused=[(each.decode(errors="replace"), why) for each, why in refused.items()],
+                points=len(refused),
+                stored=len(lines) - len(refused),
+                number=lines.index(line) + 1,
+                line=line[:200].decode(errors="replace"),
+                reason=reason,
+            ) from None
+
+    async def query_ohlcv(
+        self, exchange: str, pair: str, timeframe: str, start: Instant, end: Instant
+    ) -> Sequence[Ohlcv]:
+        """Candles that begin in the span, oldest first; see TimeSeriesStore.
+
+        What `bucket` no longer has is taken from `long_term_bucket`.
+        """
+        found: dict[int, Ohlcv] = {}
+        tags = {"exchange": exchange, "trading_pair": pair, "interval": timeframe}
+        for bucket in (self._settings.long_term_bucket, self._settings.bucket):
+            if bucket is not None:
+                points = await self._points(bucket, Ohlcv.measurement, tags, span(start, end))
+                found |= {point.timestamp_ns: Ohlcv.from_point(point) for point in points}
+        return [found[at] for at in sorted(found)]
+
+    async def query_data(
+        self,
+        measurement: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        start: Instant,
+        end: Instant,
+        fields: Collection[str] | None = None,
+    ) -> Sequence[Point]:
+        """Points whose tags contain *tags*, oldest first; see TimeSeriesStore."""
+        return await self._points(
+            self._settings.bucket, measurement, tags or {}, span(start, end), fields=fields
+        )
+
+    async def latest(self, measurement: str, *, tags: Mapping[str, str] | None = None) -> Point | None:
+        """The newest point whose tags contain *tags*, or None; see TimeSeriesStore."""
+        ever = (_EARLIEST, _LATEST)
+        found = await self._points(self._settings.bucket, measurement, tags or {}, ever, flux=LAST)
+        return found[-1] if found else None
+
+    async def delete_range(
+        self, measurement: str, start: Instant, end: Instant, *, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Remove points whose tags contain *tags*; see TimeSeriesStore."""
+        first, beyond = span(start, end)
+        predicate = deleting(measurement, tags or {})
+        api = self._client.delete_api()
+        await self._asked(
+            lambda: api.delete(_rfc3339(first), _rfc3339(beyond - 1), predicate, self._settings.bucket),
+            Work.STATEMENT,
+        )
+
+    async def ensure_bucket(self) -> None:
+        """Make the buckets and, with a `long_term_bucket`, the tasks that keep candles there, where missing.
+
+        What is there already is left as it is, but for a task's text. It takes a token that may do that.
+        """
+        from gal_friday.dal.influx.upkeep import BucketUpkeep  # noqa: PLC0415 -- seldom needed
+
+        await BucketUpkeep(self._settings, self._call).ensure()
+
+    async def close(self) -> None:
+        """Give back what the store holds; it cannot be used any more."""
+        await self._client.close()
+
+    async def _call(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> Any:
+        """What the server says to a request of its API."""
+        api = self._client.api_client
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        return await self._asked(
+            lambda: api.call_api(
+                path,
+                method,
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                body=body,
+                response_type="object",
+                _return_http_data_only=True,
+            ),
+            Work.STATEMENT,
+        )
+
+    async def _send(self, content: bytes) -> None:
+        await self._asked(
+            lambda: self._writing.post_write_async(
+                self._org,
+                self._settings.bucket,
+                content,
+                precision="ns",
+                content_encoding="gzip",
+                async_req=False,
+                _return_http_data_only=True,
+            ),
+            Work.STATEMENT,
+            is_write=True,
+        )
+
+    async def _sift(self, lines: Sequence[bytes], answer: LinesRefused) -> dict[bytes, str]:
+        """Those of *lines*, which the server refused with *answer*, that it takes never, with its reasons."""
+        if answer.is_about_all(lines):
+            return dict.fromkeys(lines, answer.message)
+        refused = answer.named(lines)
+        rest = [line for line in lines if line not in refused]
+        suspects = set(answer.suspects(rest))
+        parts = [[line for line in rest if (line in suspects) is suspected] for suspected in (False, True)]
+        if not (refused or all(parts)):
+            half = len(rest) // 2
+            parts = [rest[:half], rest[half:]]
+        for part in filter(None, parts):
+            try:
+                await self._send(await asyncio.to_thread(gzip.compress, b"\n".join(part), 1))
+            except LinesRefused as again:
+                refused |= await self._sift(part, again)
+        return refused
+
+    async def _points(
+        self,
+        bucket: str,
+        measurement: str,
+        tags: Mapping[str, str],
+        within: tuple[int, int],
+        *,
+        fields: Collection[str] | None = None,
+        flux: str = POINTS,
+    ) -> Sequence[Point]:
+        start, stop = within
+        parameters = {
+            "bucketName": bucket,
+            "startNs": start,
+            "stopNs": stop,
+            "matches": matching(measurement, tags, fields),
+        }
+        rows = await self._asked(lambda: self._rows(flux, parameters), Work.READ)
+        return _assembled(measurement, rows)
+
+    async def _rows(self, flux: str, parameters: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
+        stream = await self._client.query_api().query_stream(flux, params=parameters)
+        return [record.values async for record in stream]
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]], work: Work, *, is_write: bool = False) -> T:
+        """What *ask* gives, tried again while the server is away or busy."""
+
+        async def attempt() -> T:
+            try:
+                return await ask()
+            except ApiException as error:
+                raise understood(
+                    error.status or 0,
+                    str(error.message or error.reason),
+                    error.retry_after,
+                    url=self._url,
+                    is_write=is_write,
+                ) from None
+            except (FluxQueryException, FluxCsvParserException) as error:
+                raise TimeSeriesError(str(error.args[0] if error.args else error), url=self._url) from None
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                reason = str(error) or type(error).__name__
+                raise TimeSeriesUnavailable(reason, url=self._url) from None
+
+        return await retry(attempt, work=work, timeout_seconds=self._settings.retry_timeout_seconds)
+
+
+def matching(
+    measurement: str, tags: Mapping[str, str], fields: Collection[str] | None = None
+) -> FunctionExpression:
+    """The predicate of rows of *measurement* whose tags contain *tags*, as Flux's syntax tree: no text to escape.
+
+    With *fields*, of these only. Raises InvalidValue for names no point has.
+    """
+    escaped_measurement(measurement)
+    conditions = [_equals("_measurement", measurement)]
+    for key, value in tags.items():
+        escaped_tag_key(key)
+        conditions.append(_equals(key, value))
+    if fields is not None:
+        if not fields:
+            raise InvalidValue("name one field at least, or None for all")
+        for field in fields:
+            escaped_field_key(field)
+        conditions.append(_joined("or", [_equals("_field", field) for field in fields]))
+    row = ModelProperty("Property", Identifier("Identifier", "r"))
+    return FunctionExpression("FunctionExpression", [row], _joined("and", conditions))
+
+
+def _joined(operator: str, conditions: Sequence[Expression]) -> Expression:
+    return reduce(
+        lambda left, right: LogicalExpression("LogicalExpression", operator, left, right), conditions
+    )
+
+
+def _equals(column: str, value: str) -> Expression:
+    member = MemberExpression(
+        "MemberExpression", Identifier("Identifier", "r"), StringLiteral("StringLiteral", column)
+    )
+    return BinaryExpression("BinaryExpression", "==", member, StringLiteral("StringLiteral", value))
+
+
+def _assembled(measurement: str, rows: Iterable[Mapping[str, Any]]) -> Sequence[Point]:
+    """Points of rows that have a field each, oldest first."""
+    found: dict[tuple[int, tuple[tuple[str, str], ...]], dict[str, FieldValue]] = {}
+    for row in rows:
+        tags = tuple(sorted((key, value) for key, value in row.items() if key not in _OURS and value))
+        value = row["_value"]
+        # CSV does not tell an empty text from none, and a row without a value there is not.
+        found.setdefault((row["_time"], tags), {})[row["_field"]] = "" if value is None else value
+    return [Point(measurement, dict(tags), fields, at) for (at, tags), fields in sorted(found.items(), key=_key)]
+
+
+def _key(item: tuple[tuple[int, tuple[tuple[str, str], ...]], Any]) -> tuple[int, tuple[tuple[str, str], ...]]:
+    return item[0]
+
+
+def _lines_of(content: bytes) -> Sequence[bytes]:
+    """Raises InvalidValue where *content* is no gzip'd text."""
+    try:
+        return split(gzip.decompress(content))
+    except (OSError, EOFError, ValueError) as error:
+        raise InvalidValue(f"not gzip'd line protocol: {error}") from None
+
+
+def _rfc3339(ns: int) -> str:
+    return f"{moment(ns):%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000:09d}Z"
