@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -36,7 +37,6 @@ from gal_friday.errors import ConfigurationError
 
 ENV_PREFIX = "GAL_FRIDAY_"
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-BUCKET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -166,59 +166,63 @@ class JournalSettings(_Slice):
     patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
 
 
-class InfluxSettings(_Slice):
-    """InfluxDB 2.x, where time series go when it is configured."""
+class TimeSeriesSettings(_Slice):
+    """Where points of candles, ticks, order books, features, predictions and metrics are kept."""
 
-    url: str | None = Field(
-        None,
-        pattern=r"^https?://[^/@\s?#]+/?$",
-        description="http://host:8086 or https://…; empty: time series stay in PostgreSQL",
+    store: Literal["postgresql", "influxdb"] = Field(
+        "postgresql", description="postgresql: beside everything else; influxdb: a server of 2.x"
     )
-    token: SecretStr | None = Field(None, description="API token that may read and write the buckets")
-    org: str | None = Field(None, min_length=1, description="Organization the buckets are in")
-    bucket: str = Field(
-        "gal_friday", pattern=BUCKET_NAME, max_length=64, description="Bucket every point goes to"
+    url: str | None = Field(None, description="InfluxDB: http://host:8086")
+    token: SecretStr | None = Field(None, description="InfluxDB: token that may read and write the bucket")
+    org: str | None = Field(None, description="InfluxDB: organisation")
+    bucket: str = Field("market-data", min_length=1, description="InfluxDB: bucket, made where there is none")
+    retention_days: int = Field(
+        0, ge=0, le=36_500, description="InfluxDB: days the bucket keeps points; 0: for ever"
     )
     long_term_bucket: str | None = Field(
         None,
-        pattern=BUCKET_NAME,
-        max_length=64,
-        description="Bucket hours and days of candles are kept in, made from minutes; empty: none",
+        min_length=1,
+        description="InfluxDB: bucket for hours and days of candles, made from minutes, for ever; empty: none",
     )
-    retention_days: int = Field(
-        90, ge=0, le=36_500, description="Days `bucket` keeps a point, when it is made here; 0: for ever"
+    write_timeout_seconds: Seconds = Field(10, description="Waiting for the answer to one write")
+    query_timeout_seconds: Seconds = Field(30, description="Waiting for the answer to one question")
+    batch_size: int = Field(5_000, ge=1, le=1_000_000, description="Most points in one write")
+    flush_interval_seconds: Seconds = Field(1, description="Longest a point waits for others to go with")
+    max_buffered_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may be in memory on its way, as line protocol, in bytes; the rest goes to the spool",
     )
-    request_timeout_seconds: Seconds = Field(10, description="One request")
-    retry_timeout_seconds: Seconds = Field(30, description="Trying again while the server is away or busy")
+    patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the spool")
+    spool_directory: Path | None = Field(
+        None,
+        description="Where points wait while the store is away; empty: spool/ in embedded.data_directory",
+    )
+    spool_max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may wait there, in bytes, for each process; past it the oldest go",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("give http://host:port or https://host:port, and the token apart from it")
+        return value.rstrip("/")
 
     @model_validator(mode="after")
-    def _check_whole(self) -> Self:
-        if self.url and not (self.token and self.token.get_secret_value() and self.org):
-            raise ValueError("url leads to a server that takes nothing without a token and an org; give all three")
+    def _check_server(self) -> Self:
+        if self.store == "influxdb":
+            given = {"url": self.url, "token": self.token, "org": self.org}
+            if missing := [name for name, value in given.items() if not value]:
+                raise ValueError(f"store is influxdb; give {', '.join(missing)} too")
         if self.long_term_bucket == self.bucket:
             raise ValueError("long_term_bucket is another one than bucket")
         return self
-
-
-class SpoolSettings(_Slice):
-    """How points go to their store in the background, and where they wait while it is away."""
-
-    directory: Path | None = Field(
-        None, description="Where, on a disk of this machine; empty: spool/ in embedded.data_directory"
-    )
-    max_bytes: int = Field(
-        256 * 1024 * 1024,
-        ge=64 * 1024,
-        description="Most that may wait on disk, in bytes, for each process; past it the oldest go",
-    )
-    memory_bytes: int = Field(
-        16 * 1024 * 1024, ge=16 * 1024, description="Most that may be in memory on its way, in bytes"
-    )
-    batch_bytes: int = Field(
-        512 * 1024, ge=1024, le=8 * 1024 * 1024, description="Line protocol that makes a batch, in bytes"
-    )
-    interval_seconds: Seconds = Field(1, description="Longest a point waits for its batch to fill up")
-    patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the disk")
 
 
 class ExchangeSettings(_Slice):
@@ -285,8 +289,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     journal: JournalSettings = JournalSettings()
-    influxdb: InfluxSettings = InfluxSettings()
-    spool: SpoolSettings = SpoolSettings()
+    timeseries: TimeSeriesSettings = TimeSeriesSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     log: LogSettings = LogSettings()
 

@@ -21,7 +21,7 @@ from influxdb_client.domain.model_property import ModelProperty
 from influxdb_client.domain.string_literal import StringLiteral
 from influxdb_client.rest import ApiException
 
-from gal_friday.config import InfluxSettings
+from gal_friday.config import TimeSeriesSettings
 from gal_friday.dal.influx.answers import LinesRefused, understood
 from gal_friday.dal.influx.flux import LAST, POINTS
 from gal_friday.dal.influx.predicates import deleting
@@ -62,17 +62,17 @@ class TimeSeriesDB:
     and TimeSeriesError for any other answer.
     """
 
-    def __init__(self, settings: InfluxSettings) -> None:
+    def __init__(self, settings: TimeSeriesSettings) -> None:
         if settings.url is None or settings.token is None or settings.org is None:
-            raise ConfigurationError("no InfluxDB is configured", variable="GAL_FRIDAY_INFLUXDB__URL")
+            raise ConfigurationError("no InfluxDB is configured", variable="GAL_FRIDAY_TIMESERIES__URL")
         self._settings = settings
         self._url = settings.url
         self._org = settings.org
         self._client = InfluxDBClientAsync(
-            settings.url.rstrip("/"),
+            settings.url,
             token=settings.token.get_secret_value(),
             org=settings.org,
-            timeout=round(settings.request_timeout_seconds * 1_000),
+            timeout=aiohttp.ClientTimeout(total=None),  # each request has its own
         )
         self._writing = WriteService(self._client.api_client)
 

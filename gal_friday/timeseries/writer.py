@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from gal_friday.config import SpoolSettings
+from gal_friday.config import TimeSeriesSettings
 from gal_friday.errors import LogFull, LogUnwritable, PersistenceError
 from gal_friday.timeseries.batches import Batch
 from gal_friday.timeseries.delivery import BatchDelivery, TakesPoints, is_held_up
@@ -20,6 +20,8 @@ from gal_friday.timeseries.spool import Spool
 from gal_friday.timeseries.writer_stats import WriterStats
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0
+#: Line protocol that makes a batch, however few lines that is.
+BATCH_BYTES = 1024 * 1024
 #: How long a batch waits for the store while memory fills up behind it.
 PRESSED_PATIENCE_SECONDS = 0.05
 _READ_AT_ONCE = 8
@@ -35,7 +37,7 @@ class TimeSeriesWriter:
     goes to the spool instead, which another task delivers in order. Of one event loop, not of several threads.
     """
 
-    def __init__(self, store: TakesPoints, spool: Spool, settings: SpoolSettings) -> None:
+    def __init__(self, store: TakesPoints, spool: Spool, settings: TimeSeriesSettings) -> None:
         self._settings = settings
         self._spool = spool
         self._delivery = BatchDelivery(store, spool)
@@ -60,12 +62,12 @@ class TimeSeriesWriter:
         self._deliver_soon()
 
     @classmethod
-    async def open(cls, store: TakesPoints, directory: Path, settings: SpoolSettings) -> Self:
+    async def open(cls, store: TakesPoints, directory: Path, settings: TimeSeriesSettings) -> Self:
         """The writer for *store*, with what was left for it in *directory*.
 
         Raises LogUnwritable and LogFull where nothing can be written there.
         """
-        return cls(store, await Spool.open(directory, max_bytes=settings.max_bytes), settings)
+        return cls(store, await Spool.open(directory, max_bytes=settings.spool_max_bytes), settings)
 
     def write(self, *points: Measured) -> None:
         """Hand *points* over; never waits. They are safe once a `flush` that comes after has returned.
@@ -83,15 +85,15 @@ class TimeSeriesWriter:
         self._lines.extend(lines)
         self._bytes += sum(map(len, lines)) + len(lines)
         self._stats.accepted += len(lines)
-        while self._bytes > self._settings.memory_bytes:
+        while self._bytes > self._settings.max_buffered_bytes:
             self._drop_oldest()
-        if self._bytes >= self._settings.memory_bytes // 2:
+        if self._bytes >= self._settings.max_buffered_bytes // 2:
             self._has_much.set()
-        if self._bytes >= self._settings.batch_bytes:
+        if len(self._lines) >= self._settings.batch_size or self._bytes >= BATCH_BYTES:
             self._wake.set()
         elif self._lines and self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._settings.interval_seconds, self._wake.set)
+            self._timer = loop.call_later(self._settings.flush_interval_seconds, self._wake.set)
 
     async def flush(self) -> None:
         """Return once every point handed over so far is with the store or on disk."""
@@ -161,11 +163,11 @@ class TimeSeriesWriter:
     def _next_lines(self) -> list[bytes]:
         """As many of the oldest lines as make a batch."""
         lines, size = [], 0
-        while self._lines and size < self._settings.batch_bytes:
+        while self._lines and len(lines) < self._settings.batch_size and size < BATCH_BYTES:
             lines.append(self._lines.popleft())
             size += len(lines[-1]) + 1
         self._bytes -= size
-        if self._bytes < self._settings.memory_bytes // 2:
+        if self._bytes < self._settings.max_buffered_bytes // 2:
             self._has_much.clear()
         return lines
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gal_friday.config import BUCKET_NAME
 from gal_friday.errors import InvalidValue
+
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 #: Points in long form, a row for each field of each. Parameters: `bucketName`, `startNs` and `stopNs` in nanoseconds
 #: since 1970, and the predicate `matches`, a function of a row.
@@ -112,7 +113,7 @@ def tasks(bucket: str, long_term_bucket: str) -> Sequence[Task]:
 def _task(name: str, schedule: str, source: str, target: str) -> Task:
     # InfluxDB's tasks take no parameters; these names have no character that would mean anything in a text.
     for bucket in (source, target):
-        if not re.fullmatch(BUCKET_NAME, bucket):
+        if not _BUCKET_NAME.fullmatch(bucket):
             raise InvalidValue("a task's bucket is named with letters, digits and _ . - only", bucket=bucket)
     names = f'source = "{source}"\ntarget = "{target}"\n'
     return Task(name, f"made by gal_friday: {source} to {target}", f"{schedule}{names}\n{CANDLES}")
