@@ -182,7 +182,7 @@ class TimeSeriesSettings(_Slice):
     long_term_bucket: str | None = Field(
         None,
         min_length=1,
-        description="InfluxDB: bucket for hours and days of candles, made from minutes, for ever; empty: none",
+        description="InfluxDB: bucket for hours and days of candles, made from minutes; empty: none",
     )
     write_timeout_seconds: Seconds = Field(10, description="Waiting for the answer to one write")
     query_timeout_seconds: Seconds = Field(30, description="Waiting for the answer to one question")
@@ -191,7 +191,7 @@ class TimeSeriesSettings(_Slice):
     max_buffered_bytes: int = Field(
         16 * 1024 * 1024,
         ge=64 * 1024,
-        description="Most that may be in memory on its way, as line protocol, in bytes; the rest goes to the spool",
+        description="Most that may be in memory on its way, in bytes; the rest goes to the spool",
     )
     patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the spool")
     spool_directory: Path | None = Field(

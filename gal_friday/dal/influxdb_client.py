@@ -4,27 +4,25 @@ import asyncio
 import gzip
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any, Self, TypeVar
 
 import aiohttp
-from influxdb_client import WriteService
-from influxdb_client.client.flux_csv_parser import FluxCsvParserException, FluxQueryException
+from influxdb_client.client.flux_csv_parser import (
+    FluxCsvParser,
+    FluxCsvParserException,
+    FluxQueryException,
+    FluxSerializationMode,
+)
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
-from influxdb_client.domain.binary_expression import BinaryExpression
-from influxdb_client.domain.expression import Expression
-from influxdb_client.domain.function_expression import FunctionExpression
-from influxdb_client.domain.identifier import Identifier
-from influxdb_client.domain.logical_expression import LogicalExpression
-from influxdb_client.domain.member_expression import MemberExpression
-from influxdb_client.domain.model_property import ModelProperty
-from influxdb_client.domain.string_literal import StringLiteral
 from influxdb_client.rest import ApiException
+from influxdb_client.service.query_service import QueryService
+from influxdb_client.service.write_service import WriteService
 
 from gal_friday.config import TimeSeriesSettings
-from gal_friday.dal.influx.answers import LinesRefused, understood
+from gal_friday.dal.influx.answers import LinesRefused, message_of, understood
 from gal_friday.dal.influx.flux import LAST, POINTS
 from gal_friday.dal.influx.predicates import deleting
+from gal_friday.dal.influx.syntax_tree import Tree, matching, parameters
 from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.retrying import retry
 from gal_friday.errors import (
@@ -39,7 +37,6 @@ from gal_friday.timeseries.line_parser import split
 from gal_friday.timeseries.line_protocol import encode
 from gal_friday.timeseries.measurements import Ohlcv, Tick
 from gal_friday.timeseries.metrics import PortfolioMetrics, SystemMetrics
-from gal_friday.timeseries.names import escaped_field_key, escaped_measurement, escaped_tag_key
 from gal_friday.timeseries.order_book import OrderBook
 from gal_friday.timeseries.points import FieldValue, Measured, Point
 
@@ -57,9 +54,9 @@ log = logging.getLogger(__name__)
 class TimeSeriesDB:
     """A TimeSeriesStore in a bucket of InfluxDB 2.x. To be made in a running event loop.
 
-    Prices are floats there: what is read back is the shortest decimal that is the same float. Every method raises
-    TimeSeriesUnavailable where the server is away or busy for `retry_timeout_seconds`, TokenRefused, BucketMissing,
-    and TimeSeriesError for any other answer.
+    Prices are floats there: what is read back is the shortest decimal that is the same float. Every method
+    raises TimeSeriesUnavailable where the server stays away or busy for as long as an answer is waited for,
+    TokenRefused, BucketMissing, and TimeSeriesError for any other answer.
     """
 
     def __init__(self, settings: TimeSeriesSettings) -> None:
@@ -68,13 +65,15 @@ class TimeSeriesDB:
         self._settings = settings
         self._url = settings.url
         self._org = settings.org
-        self._client = InfluxDBClientAsync(
+        self._client: Any = InfluxDBClientAsync(
             settings.url,
             token=settings.token.get_secret_value(),
             org=settings.org,
             timeout=aiohttp.ClientTimeout(total=None),  # each request has its own
         )
-        self._writing = WriteService(self._client.api_client)
+        # The client's services are not annotated.
+        self._writing: Any = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]
+        self._asking: Any = QueryService(self._client.api_client)  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,7 +160,6 @@ class TimeSeriesDB:
         api = self._client.delete_api()
         await self._asked(
             lambda: api.delete(_rfc3339(first), _rfc3339(beyond - 1), predicate, self._settings.bucket),
-            Work.STATEMENT,
         )
 
     async def ensure_bucket(self) -> None:
@@ -192,8 +190,7 @@ class TimeSeriesDB:
                 body=body,
                 response_type="object",
                 _return_http_data_only=True,
-            ),
-            Work.STATEMENT,
+            )
         )
 
     async def _send(self, content: bytes) -> None:
@@ -207,7 +204,6 @@ class TimeSeriesDB:
                 async_req=False,
                 _return_http_data_only=True,
             ),
-            Work.STATEMENT,
             is_write=True,
         )
 
@@ -240,25 +236,39 @@ class TimeSeriesDB:
         flux: str = POINTS,
     ) -> Sequence[Point]:
         start, stop = within
-        parameters = {
-            "bucketName": bucket,
-            "startNs": start,
-            "stopNs": stop,
-            "matches": matching(measurement, tags, fields),
-        }
-        rows = await self._asked(lambda: self._rows(flux, parameters), Work.READ)
+        given = parameters(
+            bucketName=bucket, startNs=start, stopNs=stop, matches=matching(measurement, tags, fields)
+        )
+        rows = await self._asked(
+            lambda: self._rows(flux, given), timeout_seconds=self._settings.query_timeout_seconds
+        )
         return _assembled(measurement, rows)
 
-    async def _rows(self, flux: str, parameters: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
-        stream = await self._client.query_api().query_stream(flux, params=parameters)
-        return [record.values async for record in stream]
+    async def _rows(self, flux: str, given: Tree) -> Sequence[Mapping[str, Any]]:
+        dialect = {"header": True, "annotations": ["datatype", "group", "default"]}
+        response = await self._asking.post_query_async(
+            org=self._org,
+            query={"type": "flux", "query": flux, "extern": given, "dialect": dialect},
+            async_req=False,
+            _preload_content=False,
+            _return_http_data_only=True,
+        )
+        if response.status != 200:
+            message = message_of(await response.read())
+            raise understood(response.status, message, response.headers.get("Retry-After"), url=self._url)
+        rows: Any = FluxCsvParser(response, FluxSerializationMode.stream)
+        return [record.values async for record in rows.generator_async()]
 
-    async def _asked(self, ask: Callable[[], Awaitable[T]], work: Work, *, is_write: bool = False) -> T:
-        """What *ask* gives, tried again while the server is away or busy."""
+    async def _asked(
+        self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False, timeout_seconds: float | None = None
+    ) -> T:
+        """What *ask* gives, tried again while the server is away or busy; a repetition changes nothing."""
+        seconds = timeout_seconds or self._settings.write_timeout_seconds
 
         async def attempt() -> T:
             try:
-                return await ask()
+                async with asyncio.timeout(seconds):
+                    return await ask()
             except ApiException as error:
                 raise understood(
                     error.status or 0,
@@ -273,42 +283,7 @@ class TimeSeriesDB:
                 reason = str(error) or type(error).__name__
                 raise TimeSeriesUnavailable(reason, url=self._url) from None
 
-        return await retry(attempt, work=work, timeout_seconds=self._settings.retry_timeout_seconds)
-
-
-def matching(
-    measurement: str, tags: Mapping[str, str], fields: Collection[str] | None = None
-) -> FunctionExpression:
-    """The predicate of rows of *measurement* whose tags contain *tags*, as Flux's syntax tree: no text to escape.
-
-    With *fields*, of these only. Raises InvalidValue for names no point has.
-    """
-    escaped_measurement(measurement)
-    conditions = [_equals("_measurement", measurement)]
-    for key, value in tags.items():
-        escaped_tag_key(key)
-        conditions.append(_equals(key, value))
-    if fields is not None:
-        if not fields:
-            raise InvalidValue("name one field at least, or None for all")
-        for field in fields:
-            escaped_field_key(field)
-        conditions.append(_joined("or", [_equals("_field", field) for field in fields]))
-    row = ModelProperty("Property", Identifier("Identifier", "r"))
-    return FunctionExpression("FunctionExpression", [row], _joined("and", conditions))
-
-
-def _joined(operator: str, conditions: Sequence[Expression]) -> Expression:
-    return reduce(
-        lambda left, right: LogicalExpression("LogicalExpression", operator, left, right), conditions
-    )
-
-
-def _equals(column: str, value: str) -> Expression:
-    member = MemberExpression(
-        "MemberExpression", Identifier("Identifier", "r"), StringLiteral("StringLiteral", column)
-    )
-    return BinaryExpression("BinaryExpression", "==", member, StringLiteral("StringLiteral", value))
+        return await retry(attempt, work=Work.STATEMENT, timeout_seconds=seconds)
 
 
 def _assembled(measurement: str, rows: Iterable[Mapping[str, Any]]) -> Sequence[Point]:
@@ -319,10 +294,14 @@ def _assembled(measurement: str, rows: Iterable[Mapping[str, Any]]) -> Sequence[
         value = row["_value"]
         # CSV does not tell an empty text from none, and a row without a value there is not.
         found.setdefault((row["_time"], tags), {})[row["_field"]] = "" if value is None else value
-    return [Point(measurement, dict(tags), fields, at) for (at, tags), fields in sorted(found.items(), key=_key)]
+    return [
+        Point(measurement, dict(tags), fields, at) for (at, tags), fields in sorted(found.items(), key=_key)
+    ]
 
 
-def _key(item: tuple[tuple[int, tuple[tuple[str, str], ...]], Any]) -> tuple[int, tuple[tuple[str, str], ...]]:
+def _key(
+    item: tuple[tuple[int, tuple[tuple[str, str], ...]], Any],
+) -> tuple[int, tuple[tuple[str, str], ...]]:
     return item[0]
 
 

@@ -30,9 +30,9 @@ async def retry(
 ) -> T:
     """Await *attempt* until it succeeds, again after each error this kind of *work* is tried again after.
 
-    The waits in between are random and grow, as the kind's pace says, and are never shorter than an error asks
-    for in its fact `retry_after_seconds`. No attempt begins later than
-    *timeout_seconds* after the first one, and there are at most *attempts*; then the last error is raised.
+    The waits in between are random and grow, as the kind's pace says, and are as long as an error asks for
+    in its fact `retry_after_seconds`. No attempt begins later than *timeout_seconds* after the first one,
+    and there are at most *attempts*; then the last error is raised.
     """
     stop = stop_before_delay(timeout_seconds)
     jitter = wait_random_exponential(multiplier=work.pace.first, max=work.pace.longest)

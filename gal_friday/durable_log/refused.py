@@ -30,7 +30,7 @@ class RefusedRecords:
         self.add_all([(record, reason)])
 
     def add_all(self, refused: Sequence[tuple[bytes, str]]) -> bool:
-        """Put records aside, each with its reason, in one write; False where the file is as large as it may be.
+        """Put records aside, each with its reason, in one write; False where the file may not grow further.
 
         Raises as `add` does.
         """

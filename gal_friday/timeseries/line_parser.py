@@ -14,7 +14,8 @@ _NAME = r"(?:[^,= \\\n]|\\.)+"
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _FIELD = rf'{_NAME}=(?:{_TEXT}|[^," \n]+)'
 _LINE = re.compile(
-    rf"(?P<head>(?:[^, \\\n]|\\.)+(?:,{_NAME}={_NAME})*) (?P<fields>{_FIELD}(?:,{_FIELD})*) (?P<at>-?\d+)(?:\n|\Z)",
+    rf"(?P<head>(?:[^, \\\n]|\\.)+(?:,{_NAME}={_NAME})*) "
+    rf"(?P<fields>{_FIELD}(?:,{_FIELD})*) (?P<at>-?\d+)(?:\n|\Z)",
     re.DOTALL,
 )
 _FIELDS = re.compile(rf'({_NAME})=(?:"((?:[^"\\]|\\.)*)"|([^," \n]+))(?:,|\Z)', re.DOTALL)

@@ -21,8 +21,8 @@ _COUNTED_AT_ONCE = 64
 class Spool:
     """What waits in a process's slots of a directory, in the order it was made, by whichever process.
 
-    Past *max_bytes* the oldest segments go; `dropped` counts their points. What a store refuses for good is set
-    aside in `refused.jsonl`. A spool is for one store: the same points may be delivered twice, to the same effect.
+    Past *max_bytes* the oldest segments go; `dropped` counts their points. What a store refuses for good is
+    set aside in `refused.jsonl`. The same points may be delivered twice, to the same effect.
     """
 
     def __init__(self, directory: Path, slots: Slots) -> None:
@@ -60,8 +60,8 @@ class Spool:
         return not any(log.pending for log in self._slots.all)
 
     @property
-    def bytes(self) -> int:
-        """What it takes on disk."""
+    def size(self) -> int:
+        """What it takes on disk, in bytes."""
         return sum(log.bytes for log in self._slots.all)
 
     @property
@@ -86,7 +86,7 @@ class Spool:
         return waiting.record.sequence > waiting.log.delivered
 
     async def done(self, waiting: Waiting) -> None:
-        """*waiting*, and what waits before it in its slot, is dealt with. Raises LogFull and LogUnwritable."""
+        """*waiting* and what is before it in its slot is dealt with. Raises LogFull and LogUnwritable."""
         self._forget(waiting.log, waiting.record.sequence)
         await waiting.log.advance(waiting.record.sequence)
 

@@ -4,22 +4,24 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gal_friday.config import TimeSeriesSettings
 from gal_friday.errors import LogFull, LogUnwritable, PersistenceError
 from gal_friday.timeseries.batches import Batch
 from gal_friday.timeseries.delivery import BatchDelivery, TakesPoints, is_held_up
-from gal_friday.timeseries.line_protocol import line
+from gal_friday.timeseries.line_protocol import encode
 from gal_friday.timeseries.points import Measured
 from gal_friday.timeseries.spool import Spool
 from gal_friday.timeseries.writer_stats import WriterStats
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0
+#: Points encoded in one go: a piece of memory that is given up as a whole.
+ENCODED_AT_ONCE = 500
 #: Line protocol that makes a batch, however few lines that is.
 BATCH_BYTES = 1024 * 1024
 #: How long a batch waits for the store while memory fills up behind it.
@@ -29,12 +31,20 @@ _READ_AT_ONCE = 8
 log = logging.getLogger(__name__)
 
 
+class _Piece(NamedTuple):
+    """Line protocol, and of how many points."""
+
+    lines: bytes
+    points: int
+
+
 class TimeSeriesWriter:
     """Points on their way to one store.
 
-    `write` puts them into memory and returns. A task makes batches of them and brings them to the store; where it
-    has no answer in `patience_seconds`, where anything waits on disk already, or where memory fills up, a batch
-    goes to the spool instead, which another task delivers in order. Of one event loop, not of several threads.
+    `write` puts them into memory and returns. A task makes batches of them and brings them to the store;
+    where that has no answer in `patience_seconds`, where anything waits on disk already, or where memory
+    fills up, a batch goes to the spool instead, which another task delivers in order. For one event loop,
+    not for threads.
     """
 
     def __init__(self, store: TakesPoints, spool: Spool, settings: TimeSeriesSettings) -> None:
@@ -42,8 +52,9 @@ class TimeSeriesWriter:
         self._spool = spool
         self._delivery = BatchDelivery(store, spool)
         self._stats = WriterStats(adopted=spool.pending, damaged=tuple(spool.damaged))
-        self._lines: deque[bytes] = deque()
+        self._pieces: deque[_Piece] = deque()
         self._bytes = 0
+        self._taken = 0  # points that are no longer among the pieces
         self._settled = 0  # points that have left memory, wherever to
         self._lost_meanwhile = 0  # points behind the batch in hand, which has not left it yet
         self._has_batch_in_hand = False
@@ -72,8 +83,8 @@ class TimeSeriesWriter:
     def write(self, *points: Measured) -> None:
         """Hand *points* over; never waits. They are safe once a `flush` that comes after has returned.
 
-        Raises InvalidValue for a point that cannot be stored; then none of them is taken. Where memory is full, as
-        neither store nor disk takes anything, the oldest points go, counted and logged.
+        Raises InvalidValue for a point that cannot be stored; then none of them is taken. Where memory is full,
+        as neither store nor disk keeps up, the oldest points go, counted and logged.
         """
         self.write_all(points)
 
@@ -81,17 +92,20 @@ class TimeSeriesWriter:
         """`write` for many."""
         if self._is_closing:
             raise LogUnwritable("the writer is closed", directory=str(self._spool.directory))
-        lines = [line(point).encode() for point in points]
-        self._lines.extend(lines)
-        self._bytes += sum(map(len, lines)) + len(lines)
-        self._stats.accepted += len(lines)
+        given = tuple(points)
+        few = [given[begin : begin + ENCODED_AT_ONCE] for begin in range(0, len(given), ENCODED_AT_ONCE)]
+        pieces = [_Piece(encode(each), len(each)) for each in few]
+        self._pieces.extend(pieces)
+        self._bytes += sum(len(piece.lines) for piece in pieces)
+        self._stats.accepted += len(given)
         while self._bytes > self._settings.max_buffered_bytes:
             self._drop_oldest()
         if self._bytes >= self._settings.max_buffered_bytes // 2:
             self._has_much.set()
-        if len(self._lines) >= self._settings.batch_size or self._bytes >= BATCH_BYTES:
+        buffered = self._stats.accepted - self._taken
+        if buffered >= self._settings.batch_size or self._bytes >= BATCH_BYTES:
             self._wake.set()
-        elif self._lines and self._timer is None:
+        elif buffered and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._settings.flush_interval_seconds, self._wake.set)
 
@@ -115,12 +129,12 @@ class TimeSeriesWriter:
             self._stats,
             buffered=self._stats.accepted - self._settled,
             pending=self._spool.pending,
-            bytes=self._spool.bytes,
+            bytes=self._spool.size,
             dropped=self._stats.dropped + self._spool.dropped,
         )
 
     async def close(self) -> None:
-        """Bring what is in memory to the store or to the disk, and leave on disk what the store does not take."""
+        """Bring what is in memory to the store or to the disk; what waits on the disk stays there."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -145,35 +159,35 @@ class TimeSeriesWriter:
         await self.close()
 
     async def _pump(self) -> None:
-        while not (self._is_closing and not self._lines):
+        while not (self._is_closing and not self._pieces):
             await self._wake.wait()
             self._wake.clear()
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             until = self._stats.accepted
-            while self._lines and self._settled < until:
-                lines = self._next_lines()
+            while self._pieces and self._settled < until:
+                piece = self._next_batch()
                 self._has_batch_in_hand = True
-                await self._bring(await self._batch_of(lines))
+                loop = asyncio.get_running_loop()
+                await self._bring(await loop.run_in_executor(self._thread, Batch.of, *piece))
                 self._has_batch_in_hand = False
-                self._settle(len(lines) + self._lost_meanwhile)
+                self._settle(piece.points + self._lost_meanwhile)
                 self._lost_meanwhile = 0
 
-    def _next_lines(self) -> list[bytes]:
-        """As many of the oldest lines as make a batch."""
-        lines, size = [], 0
-        while self._lines and len(lines) < self._settings.batch_size and size < BATCH_BYTES:
-            lines.append(self._lines.popleft())
-            size += len(lines[-1]) + 1
+    def _next_batch(self) -> "_Piece":
+        """As many of the oldest points as make a batch."""
+        pieces: list[_Piece] = []
+        points = size = 0
+        while self._pieces and points < self._settings.batch_size and size < BATCH_BYTES:
+            pieces.append(self._pieces.popleft())
+            points += pieces[-1].points
+            size += len(pieces[-1].lines)
+        self._taken += points
         self._bytes -= size
         if self._bytes < self._settings.max_buffered_bytes // 2:
             self._has_much.clear()
-        return lines
-
-    async def _batch_of(self, lines: Sequence[bytes]) -> Batch:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, Batch.of, b"\n".join(lines), len(lines))
+        return _Piece(b"\n".join(piece.lines for piece in pieces), points)
 
     def _settle(self, points: int) -> None:
         self._settled += points
@@ -277,8 +291,8 @@ class TimeSeriesWriter:
 
     def _drop_oldest(self) -> None:
         """Neither store nor disk keeps up: as many of the oldest lines as make a batch."""
-        lost = len(self._next_lines())
-        self._lose(lost, "memory is full, and neither store nor disk keeps up: the oldest points were dropped")
+        lost = self._next_batch().points
+        self._lose(lost, "memory is full, and neither store nor disk keeps up: the oldest were dropped")
         if self._has_batch_in_hand:
             self._lost_meanwhile += lost
         else:

@@ -8,11 +8,11 @@ from typing import Any
 class WriterStats:
     """Figures of one process's writer, since it was opened, in points.
 
-    Of those `accepted`, `buffered` are in memory. `spooled` went to the disk; `pending` wait there now and take
-    `bytes`, among them what is left of those `adopted` from processes that ended. `delivered` are with the store.
-    `refused` were set aside, as the store takes them never; `dropped` are lost, for want of room. `failures` counts
-    the times a batch did not get to the store or to the disk, `last_error` says why, None while they do.
-    `damaged` are files that cannot be read to the end.
+    Of those `accepted`, `buffered` are in memory. `spooled` went to the disk; `pending` wait there now and
+    take `bytes`, among them what is left of those `adopted` from processes that ended. `delivered` are with
+    the store. `refused` were set aside, as the store takes them never; `dropped` are lost, for want of
+    room. `failures` counts the times a batch did not get to the store or to the disk, `last_error` says
+    why, None while they do. `damaged` are files that cannot be read to the end.
     """
 
     accepted: int = 0

@@ -1,5 +1,6 @@
 """What InfluxDB's errors mean."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ _ABOUT_LINES = frozenset({400, 413, 422})
 _DROPPED = re.compile(r"dropped=(\d+)")
 _UNREADABLE = "unable to parse '"
 _CONFLICT = re.compile(
-    r'input field "(?P<field>.*)" on measurement "(?P<measurement>.*)" is type (?P<kind>\w+), already exists as type'
+    r'input field "(?P<field>.*)" on measurement "(?P<measurement>.*)" is type (?P<kind>\w+), already exists'
 )
 _TYPES = {float: "float", int: "integer", bool: "boolean", str: "string"}
 
@@ -60,7 +61,7 @@ class LinesRefused(Exception):
 
 
 def understood(
-    status: int, message: str, retry_after: str | None, *, url: str, is_write: bool
+    status: int, message: str, retry_after: str | None, *, url: str, is_write: bool = False
 ) -> PersistenceError | LinesRefused:
     """What an answer of *status* says."""
     if is_write and status in _ABOUT_LINES:
@@ -73,6 +74,14 @@ def understood(
         seconds = retry_after_seconds(retry_after)
         return TimeSeriesUnavailable(message, url=url, status=status, retry_after_seconds=seconds)
     return TimeSeriesError(message, url=url, status=status)
+
+
+def message_of(body: bytes) -> str:
+    """What the server says in the *body* of an error."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace")
 
 
 def retry_after_seconds(header: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Every Flux text. None is put together from values: a query's parameters travel beside it, as Flux's syntax tree.
+"""Every Flux text. None is put together from values: a query's parameters travel beside it, as a syntax tree.
 
 https://docs.influxdata.com/flux/v0/
 """
@@ -11,8 +11,8 @@ from gal_friday.errors import InvalidValue
 
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
-#: Points in long form, a row for each field of each. Parameters: `bucketName`, `startNs` and `stopNs` in nanoseconds
-#: since 1970, and the predicate `matches`, a function of a row.
+#: Points in long form, a row for each field of each. Parameters: `bucketName`, `startNs` and `stopNs` in
+#: nanoseconds since 1970, and the predicate `matches`, a function of a row.
 POINTS = """\
 from(bucket: bucketName)
     |> range(start: time(v: startNs), stop: time(v: stopNs))
@@ -31,8 +31,8 @@ from(bucket: bucketName)
     |> map(fn: (r) => ({r with _time: int(v: r._time)}))
 """
 
-#: What is run when. In a task now() is the time the run was scheduled for, a whole hour or day, so that no window
-#: is cut; candles that come later than *lookback* no longer count.
+#: What is run when. In a task now() is the time the run was scheduled for, a whole hour or day, so that no
+#: window is cut; candles that come later than *lookback* no longer count.
 HOURS = """\
 option task = {name: "gal_friday candles 1m to 1h", every: 1h, offset: 5m}
 
@@ -50,9 +50,9 @@ window = 1d
 lookback = -7d
 """
 
-#: Candles of the timeframe *coarse* from those of *fine*; a repetition overwrites them with the same. vwap is
-#: Σ vwap · volume / Σ volume of the candles that have one and a volume. Beside HOURS or DAYS it needs the names of
-#: the buckets *source* and *target*.
+#: Candles of the timeframe *coarse* from those of *fine*; a repetition overwrites them with the same. vwap
+#: is Σ vwap · volume / Σ volume of the candles that have one and a volume. Beside HOURS or DAYS it needs
+#: the names of the buckets *source* and *target*.
 CANDLES = """\
 candles =
     from(bucket: source)
@@ -95,7 +95,7 @@ candles
 
 
 class Task(NamedTuple):
-    """A task on the server: known by *name* and *description*, which names its buckets; *flux* is what it runs."""
+    """A task on the server, known by *name* and *description*, which names its buckets; it runs *flux*."""
 
     name: str
     description: str

@@ -11,8 +11,8 @@ from gal_friday.timeseries.names import escaped_measurement, escaped_tag_key, es
 def deleting(measurement: str, tags: Mapping[str, str]) -> str:
     """The predicate of the points of *measurement* whose tags contain *tags*.
 
-    Raises InvalidValue for what no point has. What is left has no control character, and in double quotes only a
-    backslash and a double quote mean something.
+    Raises InvalidValue for what no point has. What is left has no control character, and in double quotes
+    only a backslash and a double quote mean something.
     """
     escaped_measurement(measurement)
     for key, value in tags.items():
