@@ -99,10 +99,15 @@ class TimeSeriesDB:
     async def write_lines(self, content: bytes) -> None:
         """Store the points of gzip'd line protocol with nanoseconds.
 
-        Raises PointsRefused with every line the server takes never, and why; the others are stored then.
+        Raises PointsRefused with every line the server takes never, and why; the others are stored then. Raises
+        InvalidValue where *content* is not whole.
         """
         try:
             await self._send(content)
+        except TimeSeriesUnavailable:
+            # What the server says of a batch that is not whole, too.
+            await asyncio.to_thread(_lines_of, content)
+            raise
         except LinesRefused as answer:
             lines = await asyncio.to_thread(_lines_of, content)
             refused = await self._sift(lines, answer)
@@ -256,8 +261,9 @@ class TimeSeriesDB:
         if response.status != 200:
             message = message_of(await response.read())
             raise understood(response.status, message, response.headers.get("Retry-After"), url=self._url)
-        rows: Any = FluxCsvParser(response, FluxSerializationMode.stream)
-        return [record.values async for record in rows.generator_async()]
+        async with FluxCsvParser(response, FluxSerializationMode.stream) as parser:
+            rows: Any = parser
+            return [record.values async for record in rows.generator_async()]
 
     async def _asked(
         self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False, timeout_seconds: float | None = None
@@ -291,9 +297,7 @@ def _assembled(measurement: str, rows: Iterable[Mapping[str, Any]]) -> Sequence[
     found: dict[tuple[int, tuple[tuple[str, str], ...]], dict[str, FieldValue]] = {}
     for row in rows:
         tags = tuple(sorted((key, value) for key, value in row.items() if key not in _OURS and value))
-        value = row["_value"]
-        # CSV does not tell an empty text from none, and a row without a value there is not.
-        found.setdefault((row["_time"], tags), {})[row["_field"]] = "" if value is None else value
+        found.setdefault((row["_time"], tags), {})[row["_field"]] = _value(row["_value"])
     return [
         Point(measurement, dict(tags), fields, at) for (at, tags), fields in sorted(found.items(), key=_key)
     ]
@@ -303,6 +307,13 @@ def _key(
     item: tuple[tuple[int, tuple[tuple[str, str], ...]], Any],
 ) -> tuple[int, tuple[tuple[str, str], ...]]:
     return item[0]
+
+
+def _value(value: FieldValue | None) -> FieldValue:
+    if value is None:  # CSV does not tell an empty text from none, and a row without a value there is not
+        return ""
+    # The server's CSV has each newline as two characters, in a text too.
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 def _lines_of(content: bytes) -> Sequence[bytes]:
