@@ -99,7 +99,7 @@ class TimeSeriesDB:
     async def write_lines(self, content: bytes) -> None:
         """Store the points of gzip'd line protocol with nanoseconds.
 
-        Raises PointsRefused with every line the server takes never, and why; the others are stored then. Raises
+        Raises PointsRefused with every line the server takes never, and why: the others are stored then; and
         InvalidValue where *content* is not whole.
         """
         try:
@@ -111,6 +111,8 @@ class TimeSeriesDB:
         except LinesRefused as answer:
             lines = await asyncio.to_thread(_lines_of, content)
             refused = await self._sift(lines, answer)
+            if not refused:  # it was too much at once
+                return
             line, reason = next(iter(refused.items()))
             raise PointsRefused(
                 refused=[(each.decode(errors="replace"), why) for each, why in refused.items()],

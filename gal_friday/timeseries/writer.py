@@ -83,8 +83,8 @@ class TimeSeriesWriter:
     def write(self, *points: Measured) -> None:
         """Hand *points* over; never waits. They are safe once a `flush` that comes after has returned.
 
-        Raises InvalidValue for a point that cannot be stored; then none of them is taken. Where memory is full,
-        as neither store nor disk keeps up, the oldest points go, counted and logged.
+        Raises InvalidValue for a point that cannot be stored; then none is taken. Where memory is full, as
+        neither store nor disk keeps up, the oldest points go, counted and logged.
         """
         self.write_all(points)
 

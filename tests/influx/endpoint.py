@@ -2,11 +2,12 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 import re
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +45,7 @@ class InfluxEndpoint:
         self._may_answer.set()
         self._runner: web.AppRunner | None = None
         self._holding = 0
+        self._numbers = itertools.count()
 
     @property
     def url(self) -> str:
@@ -72,7 +74,9 @@ class InfluxEndpoint:
         """Listen, on the same port as before."""
         application = web.Application(client_max_size=self._largest_body * 2)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.01)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=0.01, auto_decompress=False
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
@@ -133,29 +137,23 @@ class InfluxEndpoint:
         return response
 
     def _response(self, request: web.Request, body: bytes) -> web.Response:
-        match request.method, request.path:
-            case "POST", "/api/v2/write":
-                return self._write(request, body)
-            case "POST", "/api/v2/query":
-                return self._query(json.loads(body))
-            case "POST", "/api/v2/delete":
-                return self._delete(request, json.loads(body))
-            case "GET", "/api/v2/orgs":
-                return web.json_response({"orgs": [{"id": "0a", "name": ORG}]})
-            case _, "/api/v2/buckets":
-                return self._bucket(request, body)
-            case _, path if path.startswith("/api/v2/tasks"):
-                return self._task(request, body)
-        return refusal(405, "no such thing here")
+        ways: dict[str, Callable[[web.Request, bytes], web.Response]] = {
+            "write": self._write,
+            "query": self._query,
+            "delete": self._delete,
+            "orgs": lambda *_: web.json_response({"orgs": [{"id": "0a", "name": ORG}]}),
+            "buckets": self._bucket,
+            "tasks": self._task,
+        }
+        return ways[request.path.split("/")[3]](request, body)
 
     def _write(self, request: web.Request, body: bytes) -> web.Response:
         assert request.query["precision"] == "ns"
         assert request.headers["Content-Encoding"] == "gzip"
         if request.query["bucket"] not in self.buckets:
             return refusal(404, f'bucket "{request.query["bucket"]}" not found')
-        # The server of aiohttp has unpacked it already, where it could.
         try:
-            text = (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode()
+            text = gzip.decompress(body).decode()
         except (EOFError, zlib.error, OSError, UnicodeDecodeError):
             return refusal(500, "An internal error has occurred - check server logs")
         if len(text) > self._largest_body:
@@ -193,7 +191,8 @@ class InfluxEndpoint:
         self.times[key] += 1
         return None
 
-    def _query(self, question: dict[str, Any]) -> web.Response:
+    def _query(self, request: web.Request, body: bytes) -> web.Response:
+        question = json.loads(body)
         assert question["type"] == "flux"
         missing: list[str] = []
 
@@ -217,7 +216,8 @@ class InfluxEndpoint:
             return refusal(404, f'{where}: could not find bucket "{missing[0]}"')
         return web.Response(text=text, content_type="text/csv", charset="utf-8")
 
-    def _delete(self, request: web.Request, asked: dict[str, str]) -> web.Response:
+    def _delete(self, request: web.Request, body: bytes) -> web.Response:
+        asked = json.loads(body)
         if request.query["bucket"] not in self.buckets:
             return refusal(404, f'bucket "{request.query["bucket"]}" not found')
         first, last = _ns(asked["start"]), _ns(asked["stop"])
@@ -246,14 +246,15 @@ class InfluxEndpoint:
                 asked = json.loads(body)
                 named = re.search(r'option task = \{name: "([^"]+)"', asked["flux"])
                 assert named is not None
-                identity = f"{len(self.tasks):016x}"
+                identity = f"{next(self._numbers):016x}"
                 self.tasks[identity] = {"id": identity, "name": named[1], **asked}
                 return web.json_response(self.tasks[identity], status=201)
             case "PATCH":
                 self.tasks[identity] |= json.loads(body)
                 return web.json_response(self.tasks[identity])
             case "DELETE":
-                del self.tasks[identity]
+                if self.tasks.pop(identity, None) is None:
+                    return refusal(404, "failed to delete task: task not found")
                 return web.Response(status=204)
         found = [task for task in self.tasks.values() if task["name"] == request.query["name"]]
         return web.json_response({"tasks": found})

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from gal_friday.config import TimeSeriesSettings
@@ -77,7 +78,8 @@ class BucketUpkeep:
         if kept["flux"] != task.flux:
             await self._call("PATCH", f"/api/v2/tasks/{kept['id']}", body={"flux": task.flux})
         for other in others:  # another process made it at the same time
-            await self._call("DELETE", f"/api/v2/tasks/{other['id']}")
+            with suppress(BucketMissing):  # the other process has removed it already
+                await self._call("DELETE", f"/api/v2/tasks/{other['id']}")
 
     async def _tasks(self, org_id: str, task: Task) -> Sequence[Any]:
         """Ours, the oldest first: whoever looks keeps the same one."""
