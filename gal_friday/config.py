@@ -166,43 +166,25 @@ class JournalSettings(_Slice):
     patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
 
 
-class TimeSeriesSettings(_Slice):
-    """Where points of candles, ticks, order books, features, predictions and metrics are kept."""
+class InfluxSettings(_Slice):
+    """InfluxDB 2.x, where time series go when it is configured."""
 
-    store: Literal["postgresql", "influxdb"] = Field(
-        "postgresql", description="postgresql: beside everything else; influxdb: a server of 2.x"
+    url: str | None = Field(
+        None, description="http://host:8086 or https://…; empty: time series stay in PostgreSQL"
     )
-    url: str | None = Field(None, description="InfluxDB: http://host:8086")
-    token: SecretStr | None = Field(None, description="InfluxDB: token that may read and write the bucket")
-    org: str | None = Field(None, description="InfluxDB: organisation")
-    bucket: str = Field("market-data", min_length=1, description="InfluxDB: bucket, made where there is none")
-    retention_days: int = Field(
-        0, ge=0, le=36_500, description="InfluxDB: days the bucket keeps points; 0: for ever"
-    )
+    token: SecretStr | None = Field(None, description="Token that may read and write the buckets")
+    org: str | None = Field(None, description="Organization the buckets are in")
+    bucket: str = Field("market-data", min_length=1, description="Bucket every point goes to")
     long_term_bucket: str | None = Field(
         None,
         min_length=1,
-        description="InfluxDB: bucket for hours and days of candles, made from minutes; empty: none",
+        description="Bucket for hours and days of candles, made from minutes; empty: none",
     )
-    write_timeout_seconds: Seconds = Field(10, description="Waiting for the answer to one write")
+    retention_days: int = Field(
+        0, ge=0, le=36_500, description="Days a bucket made here keeps points; 0: for ever"
+    )
+    write_timeout_seconds: Seconds = Field(10, description="Waiting for a write to get through")
     query_timeout_seconds: Seconds = Field(30, description="Waiting for the answer to one question")
-    batch_size: int = Field(5_000, ge=1, le=1_000_000, description="Most points in one write")
-    flush_interval_seconds: Seconds = Field(1, description="Longest a point waits for others to go with")
-    max_buffered_bytes: int = Field(
-        16 * 1024 * 1024,
-        ge=64 * 1024,
-        description="Most that may be in memory on its way, in bytes; the rest goes to the spool",
-    )
-    patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the spool")
-    spool_directory: Path | None = Field(
-        None,
-        description="Where points wait while the store is away; empty: spool/ in embedded.data_directory",
-    )
-    spool_max_bytes: int = Field(
-        256 * 1024 * 1024,
-        ge=64 * 1024,
-        description="Most that may wait there, in bytes, for each process; past it the oldest go",
-    )
 
     @field_validator("url")
     @classmethod
@@ -216,13 +198,32 @@ class TimeSeriesSettings(_Slice):
 
     @model_validator(mode="after")
     def _check_server(self) -> Self:
-        if self.store == "influxdb":
-            given = {"url": self.url, "token": self.token, "org": self.org}
-            if missing := [name for name, value in given.items() if not value]:
-                raise ValueError(f"store is influxdb; give {', '.join(missing)} too")
+        if self.url and not (self.token and self.token.get_secret_value() and self.org):
+            raise ValueError("url leads to a server that takes nothing without token and org; give them too")
         if self.long_term_bucket == self.bucket:
             raise ValueError("long_term_bucket is another one than bucket")
         return self
+
+
+class SpoolSettings(_Slice):
+    """How points go to their store in the background, and where they wait while it is away."""
+
+    directory: Path | None = Field(
+        None, description="Where, on a disk of this machine; empty: spool/ in embedded.data_directory"
+    )
+    max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may wait on disk, in bytes, for each process; past it the oldest go",
+    )
+    max_buffered_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may be in memory on its way, in bytes; the rest goes to disk",
+    )
+    batch_size: int = Field(5_000, ge=1, le=100_000, description="Points that make a batch")
+    flush_interval_seconds: Seconds = Field(1, description="Longest a point waits for its batch to fill up")
+    patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the disk")
 
 
 class ExchangeSettings(_Slice):
@@ -289,7 +290,8 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     journal: JournalSettings = JournalSettings()
-    timeseries: TimeSeriesSettings = TimeSeriesSettings()
+    influxdb: InfluxSettings = InfluxSettings()
+    spool: SpoolSettings = SpoolSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     log: LogSettings = LogSettings()
 

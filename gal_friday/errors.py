@@ -251,13 +251,13 @@ class TimeSeriesUnavailable(PersistenceError):
 class TokenRefused(PersistenceError):
     """The time-series server does not know this token, or it may not do this."""
 
-    hint = "GAL_FRIDAY_TIMESERIES__TOKEN: one that may read and write the bucket"
+    hint = "GAL_FRIDAY_INFLUXDB__TOKEN: one that may read and write the bucket"
 
 
 class BucketMissing(PersistenceError):
     """The time-series server has no such bucket, or organization."""
 
-    hint = "TimeSeriesDB.ensure_bucket makes it; GAL_FRIDAY_TIMESERIES__BUCKET and __ORG name it"
+    hint = "TimeSeriesDB.ensure_bucket makes it; GAL_FRIDAY_INFLUXDB__BUCKET and __ORG name it"
 
 
 class TimeSeriesError(PersistenceError):

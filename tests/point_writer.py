@@ -1,4 +1,4 @@
-"""`python -m tests.point_writer URL DIRECTORY FIRST`: points for ever, each number printed once it is safe."""
+"""`python -m tests.point_writer URL DIRECTORY FIRST`: points for ever, each number printed once safe."""
 
 import asyncio
 import itertools
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import InfluxSettings, SpoolSettings
 from gal_friday.dal.influxdb_client import TimeSeriesDB
 from gal_friday.timeseries.points import Point
 from gal_friday.timeseries.writer import TimeSeriesWriter
@@ -14,11 +14,11 @@ from tests.influx.endpoint import BUCKET, ORG, TOKEN
 
 
 async def write_for_ever(url: str, directory: str, first: str) -> None:
-    server = {"store": "influxdb", "url": url, "token": TOKEN, "org": ORG, "bucket": BUCKET}
-    settings = TimeSeriesSettings(**server, batch_size=7, patience_seconds=0.2, write_timeout_seconds=0.2)
+    server = InfluxSettings(url=url, token=TOKEN, org=ORG, bucket=BUCKET, write_timeout_seconds=0.2)
+    spool = SpoolSettings(batch_size=7, patience_seconds=0.2)
     async with (
-        TimeSeriesDB(settings) as db,
-        await TimeSeriesWriter.open(db, Path(directory), settings) as writer,
+        TimeSeriesDB(server) as db,
+        await TimeSeriesWriter.open(db, Path(directory), spool) as writer,
     ):
         for number in itertools.count(int(first), 3):
             numbers = range(number, number + 3)

@@ -18,7 +18,7 @@ from influxdb_client.rest import ApiException
 from influxdb_client.service.query_service import QueryService
 from influxdb_client.service.write_service import WriteService
 
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import InfluxSettings
 from gal_friday.dal.influx.answers import LinesRefused, message_of, understood
 from gal_friday.dal.influx.flux import LAST, POINTS
 from gal_friday.dal.influx.predicates import deleting
@@ -59,9 +59,9 @@ class TimeSeriesDB:
     TokenRefused, BucketMissing, and TimeSeriesError for any other answer.
     """
 
-    def __init__(self, settings: TimeSeriesSettings) -> None:
+    def __init__(self, settings: InfluxSettings) -> None:
         if settings.url is None or settings.token is None or settings.org is None:
-            raise ConfigurationError("no InfluxDB is configured", variable="GAL_FRIDAY_TIMESERIES__URL")
+            raise ConfigurationError("no InfluxDB is configured", variable="GAL_FRIDAY_INFLUXDB__URL")
         self._settings = settings
         self._url = settings.url
         self._org = settings.org

@@ -16,6 +16,7 @@ Where influxdb-client writes something else than was meant, InvalidValue is rais
 
 import json
 from collections.abc import Iterable
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,26 @@ _STRING_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 def encode(points: Iterable[Measured]) -> bytes:
     """*points* as lines with nanoseconds, joined by newlines; nothing at the end. Raises InvalidValue."""
+    templates, _, texts = _parts(points)
+    return ("\n".join(templates) % tuple(texts)).encode()
+
+
+def lines(points: Iterable[Measured]) -> list[str]:
+    """*points* as a line each, without newlines between them; a text may have its own. Raises InvalidValue."""
+    templates, counts, texts = _parts(points)
+    rest = iter(texts)
+    return [template % tuple(islice(rest, count)) for template, count in zip(templates, counts, strict=True)]
+
+
+def line(point: Measured) -> str:
+    """*point* as a line. Raises InvalidValue."""
+    return lines([point])[0]
+
+
+def _parts(points: Iterable[Measured]) -> tuple[list[str], list[int], list[str]]:
+    """A template for each point, how many texts go into it, and all texts one after the other."""
     templates: list[str] = []
+    counts: list[int] = []
     values: list[Any] = []
     strings: list[tuple[int, str]] = []
     for point in map(as_point, points):
@@ -41,6 +61,7 @@ def encode(points: Iterable[Measured]) -> bytes:
         templates.append(shape.template)
         values += point.values()
         values.append(point.timestamp_ns)
+        counts.append(len(values) - start)
         for number, _ in shape.strings:
             strings.append((start + number, values[start + number]))
             values[start + number] = 0
@@ -48,7 +69,7 @@ def encode(points: Iterable[Measured]) -> bytes:
     texts = _number_texts(values)
     for place, string in strings:
         texts[place] = f'"{string.translate(_STRING_ESCAPES)}"'
-    return ("\n".join(templates) % tuple(texts)).encode()
+    return templates, counts, texts
 
 
 def _number_texts(values: list[Any]) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import SpoolSettings
 from gal_friday.errors import LogFull, LogUnwritable, PersistenceError
 from gal_friday.timeseries.batches import Batch
 from gal_friday.timeseries.delivery import BatchDelivery, TakesPoints, is_held_up
@@ -47,7 +47,7 @@ class TimeSeriesWriter:
     not for threads.
     """
 
-    def __init__(self, store: TakesPoints, spool: Spool, settings: TimeSeriesSettings) -> None:
+    def __init__(self, store: TakesPoints, spool: Spool, settings: SpoolSettings) -> None:
         self._settings = settings
         self._spool = spool
         self._delivery = BatchDelivery(store, spool)
@@ -73,12 +73,12 @@ class TimeSeriesWriter:
         self._deliver_soon()
 
     @classmethod
-    async def open(cls, store: TakesPoints, directory: Path, settings: TimeSeriesSettings) -> Self:
+    async def open(cls, store: TakesPoints, directory: Path, settings: SpoolSettings) -> Self:
         """The writer for *store*, with what was left for it in *directory*.
 
         Raises LogUnwritable and LogFull where nothing can be written there.
         """
-        return cls(store, await Spool.open(directory, max_bytes=settings.spool_max_bytes), settings)
+        return cls(store, await Spool.open(directory, max_bytes=settings.max_bytes), settings)
 
     def write(self, *points: Measured) -> None:
         """Hand *points* over; never waits. They are safe once a `flush` that comes after has returned.

@@ -54,7 +54,7 @@ class InfluxEndpoint:
     @property
     def settings(self) -> dict[str, Any]:
         """What leads to it."""
-        return {"store": "influxdb", "url": self.url, "token": TOKEN, "org": ORG, "bucket": BUCKET}
+        return {"url": self.url, "token": TOKEN, "org": ORG, "bucket": BUCKET}
 
     @property
     def waiting(self) -> int:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import InfluxSettings
 from gal_friday.dal.influxdb_client import TimeSeriesDB
 from tests.influx.endpoint import InfluxEndpoint
 
@@ -33,14 +33,14 @@ def servers() -> Sequence[Any]:
 
 
 @asynccontextmanager
-async def served(kind: str, **settings: Any) -> AsyncIterator[TimeSeriesSettings]:
+async def served(kind: str, **settings: Any) -> AsyncIterator[InfluxSettings]:
     """What leads to an empty bucket of one's own."""
     if kind == OWN:
         async with InfluxEndpoint() as endpoint:
-            yield TimeSeriesSettings(**{**endpoint.settings, **settings})
+            yield InfluxSettings(**{**endpoint.settings, **settings})
         return
     name = f"test-{uuid4().hex}"
-    given = TimeSeriesSettings(**{**real_server(), "store": "influxdb", "bucket": name, **settings})
+    given = InfluxSettings(**{**real_server(), "bucket": name, **settings})
     async with TimeSeriesDB(given) as db:
         await db.ensure_bucket()
         try:
@@ -49,7 +49,7 @@ async def served(kind: str, **settings: Any) -> AsyncIterator[TimeSeriesSettings
             await remove(db, given)
 
 
-async def remove(db: TimeSeriesDB, settings: TimeSeriesSettings) -> None:
+async def remove(db: TimeSeriesDB, settings: InfluxSettings) -> None:
     """Buckets and tasks of *settings*, from a real server."""
     for name in filter(None, (settings.bucket, settings.long_term_bucket)):
         found = await db._call("GET", "/api/v2/buckets", query={"name": name, "org": settings.org})

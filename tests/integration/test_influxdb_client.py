@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import gal_friday
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import InfluxSettings
 from gal_friday.dal.influx.answers import LONGEST_WAIT_SECONDS, retry_after_seconds
 from gal_friday.dal.influxdb_client import TimeSeriesDB
 from gal_friday.errors import (
@@ -35,13 +35,13 @@ HOSTILE = ('x" OR "1"="1', "a} |> yield() //", "${r}", "é\\b", "a,b=c d", '"', 
 
 
 @pytest.fixture(params=servers())
-async def settings(request: pytest.FixtureRequest) -> AsyncIterator[TimeSeriesSettings]:
+async def settings(request: pytest.FixtureRequest) -> AsyncIterator[InfluxSettings]:
     async with served(request.param) as settings:
         yield settings
 
 
 @pytest.fixture
-async def db(settings: TimeSeriesSettings) -> AsyncIterator[TimeSeriesDB]:
+async def db(settings: InfluxSettings) -> AsyncIterator[TimeSeriesDB]:
     async with TimeSeriesDB(settings) as db:
         yield db
 
@@ -53,7 +53,7 @@ async def endpoint() -> AsyncIterator[InfluxEndpoint]:
 
 
 def opened(endpoint: InfluxEndpoint, **settings: Any) -> TimeSeriesDB:
-    return TimeSeriesDB(TimeSeriesSettings(**{**endpoint.settings, **settings}))
+    return TimeSeriesDB(InfluxSettings(**{**endpoint.settings, **settings}))
 
 
 def a_point(number: int = 0, measurement: str = "m", **fields: float | str) -> Point:
@@ -159,7 +159,7 @@ async def test_lines_that_are_none_are_named_and_the_rest_is_written(db: TimeSer
     assert (alone.facts["points"], alone.facts["stored"]) == (1, 0)
 
 
-async def test_a_batch_that_is_not_whole_is_an_error_of_its_own(settings: TimeSeriesSettings) -> None:
+async def test_a_batch_that_is_not_whole_is_an_error_of_its_own(settings: InfluxSettings) -> None:
     hasty = settings.model_copy(update={"write_timeout_seconds": 0.2})
     whole = gzip.compress(f"m value=1 {NOW_NS}\n".encode() * 99)
     async with TimeSeriesDB(hasty) as db:
@@ -170,11 +170,11 @@ async def test_a_batch_that_is_not_whole_is_an_error_of_its_own(settings: TimeSe
 
 
 async def test_a_token_a_bucket_or_an_organisation_unknown_is_named_for_what_it_is(
-    settings: TimeSeriesSettings,
+    settings: InfluxSettings,
 ) -> None:
     async def attempts(**changed: Any) -> Sequence[PersistenceError]:
         errors = []
-        async with TimeSeriesDB(TimeSeriesSettings(**{**settings.model_dump(), **changed})) as db:
+        async with TimeSeriesDB(InfluxSettings(**{**settings.model_dump(), **changed})) as db:
             for attempt in (
                 db.write_points([a_point()]),
                 db.query_data("m", start=NOW_NS, end=NOW_NS + 1),
@@ -323,7 +323,7 @@ async def test_old_points_are_refused_for_being_old(endpoint: InfluxEndpoint) ->
 
 async def test_without_a_server_named_there_is_no_such_store() -> None:
     with pytest.raises(ConfigurationError):
-        TimeSeriesDB(TimeSeriesSettings())
+        TimeSeriesDB(InfluxSettings())
 
 
 def test_one_module_alone_knows_the_client_library() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import InfluxSettings, SpoolSettings
 from gal_friday.dal.influxdb_client import TimeSeriesDB
 from gal_friday.durable_log.slots import slot_directories
 from gal_friday.errors import InvalidValue, LogUnwritable, TimeSeriesUnavailable, TokenRefused
@@ -40,10 +40,12 @@ async def endpoint() -> AsyncIterator[InfluxEndpoint]:
 async def writing(
     endpoint: InfluxEndpoint, directory: Path, **settings: Any
 ) -> AsyncIterator[TimeSeriesWriter]:
-    given = {**endpoint.settings, "write_timeout_seconds": 0.5, "patience_seconds": 5, **settings}
+    server = {**endpoint.settings, "write_timeout_seconds": 0.5}
+    server |= {name: settings.pop(name) for name in ("token", "write_timeout_seconds") if name in settings}
+    spool = SpoolSettings(**{"patience_seconds": 5, **settings})
     async with (
-        TimeSeriesDB(TimeSeriesSettings(**given)) as db,
-        await TimeSeriesWriter.open(db, directory, TimeSeriesSettings(**given)) as writer,
+        TimeSeriesDB(InfluxSettings(**server)) as db,
+        await TimeSeriesWriter.open(db, directory, spool) as writer,
     ):
         yield writer
 
@@ -207,7 +209,7 @@ async def test_past_the_limit_of_the_disk_the_oldest_go_counted_and_logged(
 ) -> None:
     source = random.Random(3)
     await endpoint.stop()
-    async with writing(endpoint, tmp_path, batch_size=50, spool_max_bytes=64 * 1024) as writer:
+    async with writing(endpoint, tmp_path, batch_size=50, max_bytes=64 * 1024) as writer:
         for number in range(4_000):
             writer.write(a_point(number, value=source.random(), text=f"{source.getrandbits(256):x}"))
             if number % 500 == 499:
@@ -330,11 +332,11 @@ class PointsOnly:
 
 
 async def test_any_store_is_served(endpoint: InfluxEndpoint, tmp_path: Path) -> None:
-    given = TimeSeriesSettings(**endpoint.settings, write_timeout_seconds=0.2)
+    given = InfluxSettings(**endpoint.settings, write_timeout_seconds=0.2)
     point = Point("m \\d", {"a,b": "c=d e"}, {"f": 1e300, "i": -5, "t": False, "s": 'q"\\\n,= '}, -7)
     await endpoint.stop()
     async with TimeSeriesDB(given) as db:
-        async with await TimeSeriesWriter.open(PointsOnly(db), tmp_path, given) as writer:
+        async with await TimeSeriesWriter.open(PointsOnly(db), tmp_path, SpoolSettings()) as writer:
             writer.write(point, a_point(0, value=1.5), a_point(1, value="x"))
             await writer.flush()
             assert writer.stats().pending == 3
@@ -347,10 +349,10 @@ async def test_any_store_is_served(endpoint: InfluxEndpoint, tmp_path: Path) -> 
 async def test_a_batch_that_no_error_explains_is_set_aside_after_a_while_and_stops_nothing(
     endpoint: InfluxEndpoint, tmp_path: Path
 ) -> None:
-    given = TimeSeriesSettings(**endpoint.settings)
+    given = InfluxSettings(**endpoint.settings)
     async with TimeSeriesDB(given) as db:
         store = PointsOnly(db, RuntimeError("a bug"))
-        async with await TimeSeriesWriter.open(store, tmp_path, given) as writer:
+        async with await TimeSeriesWriter.open(store, tmp_path, SpoolSettings()) as writer:
             writer.write(a_point(0))
             await writer.flush()
             await emptied(writer)
@@ -364,7 +366,9 @@ async def test_a_batch_that_no_error_explains_is_set_aside_after_a_while_and_sto
 
 
 @pytest.mark.parametrize(
-    "record", [b"", b"short", Batch.of(b"m v=1 1", 1).encode()[:-5], Batch.of(b"\xff\xfe", 1).encode()]
+    "record",
+    [b"", b"short", Batch.of(b"m v=1 1", 1).encode()[:-5], Batch.of(b"\xff\xfe", 1).encode()],
+    ids=["empty", "short", "cut", "no text"],
 )
 async def test_a_record_that_is_no_batch_is_set_aside_and_stops_nothing(
     endpoint: InfluxEndpoint, tmp_path: Path, record: bytes
@@ -397,7 +401,7 @@ async def test_cut_at_a_thousand_random_bytes_what_was_flushed_before_the_cut_is
     await spool.close()
     (segment,) = (whole / "0").glob("*.log")
     content = segment.read_bytes()
-    given = TimeSeriesSettings(**endpoint.settings)
+    given = InfluxSettings(**endpoint.settings)
     async with TimeSeriesDB(given) as db:
         for _ in range(CUTS):
             cut = source.randrange(len(content) + 1)
@@ -406,7 +410,7 @@ async def test_cut_at_a_thousand_random_bytes_what_was_flushed_before_the_cut_is
             (directory / "0" / segment.name).write_bytes(content[:cut])
             endpoint.points.clear()
             endpoint.times.clear()
-            async with await TimeSeriesWriter.open(db, directory, given) as writer:
+            async with await TimeSeriesWriter.open(db, directory, SpoolSettings()) as writer:
                 await writer.drain()
             kept = sum(end <= cut for end in ends)
             assert numbers_in(endpoint) == list(range(4 * kept))

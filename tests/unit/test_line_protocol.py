@@ -14,7 +14,7 @@ from influxdb_client.client.write import point as library_module
 
 from gal_friday.errors import InvalidValue
 from gal_friday.timeseries import line_protocol
-from gal_friday.timeseries.line_protocol import encode
+from gal_friday.timeseries.line_protocol import encode, line, lines
 from gal_friday.timeseries.points import FieldValue, Point
 
 LibraryPoint: Any = library_module.Point  # it is untyped
@@ -68,21 +68,23 @@ def test_a_line_is_the_librarys_or_is_refused_for_a_reason(
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_a_float_is_read_back_as_the_same_float_with_either_json_writer(floats: list[float]) -> None:
     points = [Point("m", {}, {"f": value}, 1) for value in floats]
-    lines = encode(points).decode().split("\n")
-    assert [float(line.split(" ")[1].removeprefix("f=")) for line in lines] == floats
+    written = encode(points).decode().split("\n")
+    assert [float(text.split(" ")[1].removeprefix("f=")) for text in written] == floats
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_protocol, "_orjson", None)
-        assert encode(points).decode().split("\n") == lines
+        assert encode(points).decode().split("\n") == written
 
 
 def test_many_points_are_lines_in_their_order_and_none_are_nothing() -> None:
     points = [
         Point("m", {"t": str(number)}, {"n": number, "s": f"{number}\n%s"}, number) for number in range(3)
     ]
-    lines = [
+    expected = [
         library("m", {"t": str(number)}, {"n": number, "s": f"{number}\n%s"}, number) for number in range(3)
     ]
-    assert encode(points).decode() == "\n".join(lines)
+    assert encode(points).decode() == "\n".join(expected)
+    assert lines(points) == expected
+    assert line(points[1]) == expected[1]
     assert encode(iter([])) == b""
 
 

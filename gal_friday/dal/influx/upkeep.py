@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from gal_friday.config import TimeSeriesSettings
+from gal_friday.config import InfluxSettings
 from gal_friday.dal.influx.flux import Task, tasks
 from gal_friday.errors import BucketMissing, TimeSeriesError
 
@@ -25,7 +25,7 @@ class Call(Protocol):
 class BucketUpkeep:
     """Makes what is missing; done again, it changes nothing."""
 
-    def __init__(self, settings: TimeSeriesSettings, call: Call) -> None:
+    def __init__(self, settings: InfluxSettings, call: Call) -> None:
         self._settings = settings
         self._call = call
 
