@@ -87,8 +87,11 @@ class Spool:
 
     async def done(self, waiting: Waiting) -> None:
         """*waiting* and what is before it in its slot is dealt with. Raises LogFull and LogUnwritable."""
+        if not self.is_waiting(waiting):  # it was dropped on its way, and has arrived all the same
+            self.dropped -= points_in(waiting.record.payload)
         self._forget(waiting.log, waiting.record.sequence)
-        await waiting.log.advance(waiting.record.sequence)
+        # Who closes meanwhile does not want it delivered again.
+        await asyncio.shield(waiting.log.advance(waiting.record.sequence))
 
     async def set_aside(self, refused: Sequence[tuple[bytes, str]]) -> bool:
         """Put lines into `refused.jsonl`, each with its reason; False where that is full.

@@ -277,8 +277,8 @@ class TimeSeriesWriter:
                     continue
                 batch = Batch.decode(waiting.record.payload)
                 refused = await self._delivery.deliver(batch)
-                await self._spool.done(waiting)
                 self._took(batch, refused)
+                await self._spool.done(waiting)
             return bool(found)
 
     async def _pause(self, seconds: float) -> None:

@@ -52,10 +52,10 @@ async def served(kind: str, **settings: Any) -> AsyncIterator[InfluxSettings]:
 async def remove(db: TimeSeriesDB, settings: InfluxSettings) -> None:
     """Buckets and tasks of *settings*, from a real server."""
     for name in filter(None, (settings.bucket, settings.long_term_bucket)):
-        found = await db._call("GET", "/api/v2/buckets", query={"name": name, "org": settings.org})
+        found = await db._call("GET", "/api/v2/buckets", query={"name": name, "org": str(settings.org)})
         for bucket in found["buckets"]:
             await db._call("DELETE", f"/api/v2/buckets/{bucket['id']}")
-    for task in (await db._call("GET", "/api/v2/tasks", query={"org": settings.org, "limit": "500"}))[
+    for task in (await db._call("GET", "/api/v2/tasks", query={"org": str(settings.org), "limit": "500"}))[
         "tasks"
     ]:
         if f" {settings.bucket} " in task.get("description", ""):

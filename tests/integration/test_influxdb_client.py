@@ -203,12 +203,12 @@ async def test_buckets_and_tasks_are_made_once_however_often_and_by_however_many
             other = both.model_copy(update={"retention_days": 7})
             async with TimeSeriesDB(other) as again:
                 await again.ensure_bucket()
-            found = (await db._call("GET", "/api/v2/buckets", query={"name": name, "org": first.org}))[
+            found = (await db._call("GET", "/api/v2/buckets", query={"name": name, "org": str(first.org)}))[
                 "buckets"
             ]
             assert [rule["everySeconds"] for rule in found[0]["retentionRules"]] == [30 * 86_400]
             for task in ("gal_friday candles 1m to 1h", "gal_friday candles 1h to 1d"):
-                tasks = await db._call("GET", "/api/v2/tasks", query={"name": task, "org": first.org})
+                tasks = await db._call("GET", "/api/v2/tasks", query={"name": task, "org": str(first.org)})
                 assert len([each for each in tasks["tasks"] if name in each["description"]]) == 1
             if kind == REAL:
                 await remove(db, both)

@@ -18,6 +18,7 @@ from gal_friday.durable_log.slots import slot_directories
 from gal_friday.errors import InvalidValue, LogUnwritable, TimeSeriesUnavailable, TokenRefused
 from gal_friday.timeseries.batches import Batch
 from gal_friday.timeseries.delivery import TRIES
+from gal_friday.timeseries.line_parser import parse
 from gal_friday.timeseries.points import Measured, Point
 from gal_friday.timeseries.spool import Spool
 from gal_friday.timeseries.writer import TimeSeriesWriter
@@ -26,7 +27,7 @@ from tests.journaling import Writer, files_no_larger_than
 from tests.waiting import until
 
 CUTS = 1_000
-KILLS = 5
+KILLS = 3
 PLENTY = 64 * 1024 * 1024
 
 
@@ -221,7 +222,9 @@ async def test_past_the_limit_of_the_disk_the_oldest_go_counted_and_logged(
         assert "the oldest records were dropped" in caplog.text
         await endpoint.start()
         await emptied(writer)
-    assert numbers_in(endpoint) == list(range(stats.dropped, 4_000))
+        # One that was on its way when it was dropped may have arrived all the same: then it is not counted.
+        assert len(endpoint.points) == 4_000 - writer.stats().dropped
+    assert set(range(stats.dropped, 4_000)) <= set(numbers_in(endpoint))
 
 
 async def test_where_neither_store_nor_disk_takes_points_memory_is_bounded_and_the_oldest_go(
@@ -367,8 +370,8 @@ async def test_a_batch_that_no_error_explains_is_set_aside_after_a_while_and_sto
 
 @pytest.mark.parametrize(
     "record",
-    [b"", b"short", Batch.of(b"m v=1 1", 1).encode()[:-5], Batch.of(b"\xff\xfe", 1).encode()],
-    ids=["empty", "short", "cut", "no text"],
+    [b"short", Batch.of(b"m v=1 1", 1).encode()[:-5], Batch.of(b"\xff\xfe", 1).encode()],
+    ids=["short", "cut", "no text"],
 )
 async def test_a_record_that_is_no_batch_is_set_aside_and_stops_nothing(
     endpoint: InfluxEndpoint, tmp_path: Path, record: bytes
@@ -389,33 +392,36 @@ async def test_cut_at_a_thousand_random_bytes_what_was_flushed_before_the_cut_is
 ) -> None:
     """The bytes of the log are its own suite's business; here it is which points a cut leaves."""
     source = random.Random(11)
-    whole = tmp_path / "whole"
-    spool = await Spool.open(whole, max_bytes=PLENTY)
+    spool = await Spool.open(tmp_path / "whole", max_bytes=PLENTY)
     ends = []
     for begin in range(0, 40, 4):
-        lines = "\n".join(
-            f"m,exchange=kraken value={number} {number + 1}" for number in range(begin, begin + 4)
-        )
-        await spool.keep(Batch.of(lines.encode(), 4))
+        lines = [f"m,exchange=kraken value={number} {number + 1}" for number in range(begin, begin + 4)]
+        await spool.keep(Batch.of("\n".join(lines).encode(), 4))
         ends.append(spool.size)
     await spool.close()
-    (segment,) = (whole / "0").glob("*.log")
+    (segment,) = (tmp_path / "whole" / "0").glob("*.log")
     content = segment.read_bytes()
-    given = InfluxSettings(**endpoint.settings)
-    async with TimeSeriesDB(given) as db:
-        for _ in range(CUTS):
-            cut = source.randrange(len(content) + 1)
-            directory = tmp_path / "cut"
-            (directory / "0").mkdir(parents=True)
-            (directory / "0" / segment.name).write_bytes(content[:cut])
+    for number in range(CUTS):
+        cut = source.randrange(len(content) + 1)
+        directory = tmp_path / str(number)
+        (directory / "0").mkdir(parents=True)
+        (directory / "0" / segment.name).write_bytes(content[:cut])
+        kept = list(range(4 * sum(end <= cut for end in ends)))
+        if number % 50:
+            spool = await Spool.open(directory, max_bytes=PLENTY)
+            assert (spool.pending, spool.is_empty) == (len(kept), not kept)
+            found = [Batch.decode(each.record.payload) for each in await spool.first(100)]
+            points = [point for batch in found for point in parse(batch.lines())]
+            assert [point.timestamp_ns - 1 for point in points] == kept
+            await spool.close()
+        else:
             endpoint.points.clear()
             endpoint.times.clear()
-            async with await TimeSeriesWriter.open(db, directory, SpoolSettings()) as writer:
+            async with writing(endpoint, directory) as writer:
                 await writer.drain()
-            kept = sum(end <= cut for end in ends)
-            assert numbers_in(endpoint) == list(range(4 * kept))
+            assert numbers_in(endpoint) == kept
             assert set(endpoint.times.values()) <= {1}
-            shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def test_killed_at_any_moment_a_writer_has_lost_nothing_it_called_safe(
