@@ -38,7 +38,7 @@ def encode(points: Iterable[Measured]) -> bytes:
 
 
 def lines(points: Iterable[Measured]) -> list[str]:
-    """*points* as a line each, without newlines between them; a text may have its own. Raises InvalidValue."""
+    """*points* as a line each, without newlines between them; a text may have its own. Raises as `encode`."""
     templates, counts, texts = _parts(points)
     rest = iter(texts)
     return [template % tuple(islice(rest, count)) for template, count in zip(templates, counts, strict=True)]

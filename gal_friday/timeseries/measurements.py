@@ -23,7 +23,7 @@ Number = Decimal | float | int
 class Ohlcv(Measurement):
     """A candle that begins *at* a microsecond: exact prices in quote currency, volume in base units.
 
-    The prices bound each other, are above zero, and the volume is not below it. Fields are floats besides the
+    High and low bound the other prices, the volume is not below zero. Fields are floats besides the
     integer `trades_count` and the boolean `is_final`; the two that may be None are left out then.
     """
 
@@ -45,8 +45,9 @@ class Ohlcv(Measurement):
 
     def __post_init__(self, at: Instant) -> None:
         timeframes.parse(self.interval)
-        _check_prices(open=self.open, high=self.high, low=self.low, close=self.close, vwap=self.vwap)
-        _check_exact("volume", self.volume)
+        for name in ("open", "high", "low", "close", "volume", "vwap"):
+            if (value := getattr(self, name)) is not None:
+                _check_exact(name, value)
         if self.volume < 0:
             raise InvalidValue("a volume is not below zero", volume=self.volume)
         if self.trades_count is not None and (type(self.trades_count) is not int or self.trades_count < 0):
@@ -119,7 +120,10 @@ class Tick(Measurement):
             raise InvalidValue("not one of BUY, SELL", side=self.side)
         if not self.trade_id:
             raise InvalidValue("a trade has an id", trade_id=self.trade_id)
-        _check_prices(price=self.price, quantity=self.quantity)
+        _check_exact("price", self.price)
+        _check_exact("quantity", self.quantity)
+        if self.quantity <= 0:
+            raise InvalidValue("a quantity is above zero", quantity=self.quantity)
         tags = {"exchange": self.exchange, "trading_pair": self.trading_pair}
         if self.side is not None:
             tags["side"] = self.side
@@ -217,14 +221,6 @@ def _three_digits(trade_id: str) -> int:
     if trade_id.isascii() and trade_id.isdigit():
         return int(trade_id[-3:])
     return crc32(trade_id.encode("utf-8", "surrogatepass")) % 1_000
-
-
-def _check_prices(**prices: Decimal | None) -> None:
-    for name, value in prices.items():
-        if value is not None:
-            _check_exact(name, value)
-            if value <= 0:
-                raise InvalidValue(f"a {name} is above zero", **{name: value})
 
 
 def _check_exact(name: str, value: Decimal) -> None:

@@ -23,8 +23,8 @@ class OrderBook(Measurement):
     this is a snapshot or an update; and, from all levels given, `spread`, `mid_price`, `wap` and, for each N
     of *depths*, `imbalance_N`. What needs a side that is empty is left out.
 
-    Raises InvalidValue for a price or volume that is no finite number above zero, levels out of order, or a
-    book that is crossed or locked: its best bid at or above its best ask.
+    Raises InvalidValue for a price that is no finite number, a volume that is none above zero, levels out of
+    order, or a book that is crossed or locked: its best bid at or above its best ask.
     """
 
     measurement: ClassVar[str] = "market_data_l2"
@@ -109,9 +109,9 @@ class OrderBook(Measurement):
 def _side(name: str, levels: Iterable[Level], *, falling: bool) -> tuple[Level, ...]:
     side = tuple((price, volume) for price, volume in levels)
     for number, (price, volume) in enumerate(side):
-        for kind, value in (("price", price), ("volume", volume)):
-            if finite(f"{name}_{kind}_level_{number}", value) <= 0:
-                raise InvalidValue(f"a {kind} is above zero", side=name, level=number, value=value)
+        finite(f"{name}_price_level_{number}", price)
+        if finite(f"{name}_volume_level_{number}", volume) <= 0:
+            raise InvalidValue("a level without volume is none", side=name, level=number, value=volume)
     for number, ((before, _), (price, _)) in enumerate(pairwise(side), 1):
         if price >= before if falling else price <= before:
             raise InvalidValue(

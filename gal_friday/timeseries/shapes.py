@@ -19,7 +19,7 @@ _Values = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 _PLAIN = frozenset({float, int, bool, str})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shape:
     """Measurement, tags, and the names and types of the fields.
 
@@ -28,6 +28,7 @@ class Shape:
 
     measurement: str
     tags: Mapping[str, str]
+    types: Mapping[str, type]
     template: str
     values: _Values
     floats: _Values
@@ -50,6 +51,7 @@ def shape_of(
     return Shape(
         measurement=str.__str__(measurement),
         tags=MappingProxyType({str.__str__(key): str.__str__(value) for key, value in sorted(tags)}),
+        types=MappingProxyType(type_of),
         template=f"{_literal(head)} {','.join(places)} %s",
         values=_getter(ordered),
         floats=_getter([name for name in ordered if type_of[name] is float]),
