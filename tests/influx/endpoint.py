@@ -227,6 +227,8 @@ class InfluxEndpoint:
             name, tags, at = key
             if name == measurement and first <= at <= last and wanted.items() <= dict(tags).items():
                 del self.points[key]
+        left = {(name, field) for (name, _, _), fields in self.points.items() for field in fields}
+        self._types = {field: kind for field, kind in self._types.items() if field in left}
         return web.Response(status=204)
 
     def _bucket(self, request: web.Request, body: bytes) -> web.Response:
