@@ -239,6 +239,31 @@ class ReadOnly(DatabaseError):
     hint = "connect to the primary; a standby takes changes once it has been promoted"
 
 
+# --- the time-series server ----------------------------------------------------------------------------
+
+
+class TimeSeriesUnavailable(PersistenceError):
+    """The time-series server cannot be reached, or takes nothing now."""
+
+    hint = "points wait on disk meanwhile: gal-friday spool status"
+
+
+class TokenRefused(PersistenceError):
+    """The time-series server does not know this token, or it may not do this."""
+
+    hint = "GAL_FRIDAY_INFLUXDB__TOKEN: one that may read and write the bucket"
+
+
+class BucketMissing(PersistenceError):
+    """The time-series server has no such bucket, or organization."""
+
+    hint = "TimeSeriesDB.ensure_bucket makes it; GAL_FRIDAY_INFLUXDB__BUCKET and __ORG name it"
+
+
+class TimeSeriesError(PersistenceError):
+    """The time-series server refused a request."""
+
+
 # --- the log on disk ------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from gal_friday.cli import (
     recovery,
     replay,
     roles,
+    spool,
 )
 from gal_friday.config import Settings
 
@@ -34,6 +35,7 @@ app.add_typer(db.app, name="db", help="The schema and its migrations.")
 app.add_typer(audit.app, name="audit", help="The record of every change.")
 app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one's own.")
 app.add_typer(journal.app, name="journal", help="Facts that wait on disk for the database.")
+app.add_typer(spool.app, name="spool", help="Points that wait on disk for their store.")
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)

@@ -78,6 +78,11 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.PermissionDenied: _NEVER,
         errors.ReadOnly: frozenset({Work.SETTLEMENT}),
         errors.DatabaseError: _NEVER,
+        # The time-series server: what it stores is known by its key, so that a repetition changes nothing.
+        errors.TimeSeriesUnavailable: frozenset({Work.READ, Work.STATEMENT}),
+        errors.TokenRefused: _NEVER,
+        errors.BucketMissing: _NEVER,
+        errors.TimeSeriesError: _NEVER,
         # The log on disk, the exchange, the schema and the edges.
         errors.LogInUse: _NEVER,
         errors.LogFull: _NEVER,

@@ -10,14 +10,6 @@ from gal_friday.timeseries.order_book import OrderBook
 from gal_friday.timeseries.points import Measured, Point
 
 
-class PointSink(Protocol):
-    """Takes points to a store in the background."""
-
-    def write(self, *points: Measured) -> None:
-        """Hand *points* over; never waits."""
-        ...
-
-
 class TimeSeriesStore(Protocol):
     """Where points go, and are asked for again.
 

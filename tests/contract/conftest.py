@@ -9,8 +9,10 @@ from sqlalchemy import URL, make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.influxdb_client import TimeSeriesDB
 from gal_friday.timeseries.postgres_store import PostgresTimeSeriesStore
 from gal_friday.timeseries.store import TimeSeriesStore
+from tests.influx.servers import OWN, REAL, real_server, served
 from tests.servers import PostgresServer
 
 Opening = AbstractAsyncContextManager[TimeSeriesStore]
@@ -38,8 +40,18 @@ async def _postgresql(url: URL) -> AsyncIterator[TimeSeriesStore]:
         assert pool.stats().checked_out == 0
 
 
+@asynccontextmanager
+async def _influxdb(kind: str) -> AsyncIterator[TimeSeriesStore]:
+    async with served(kind) as settings, TimeSeriesDB(settings) as db:
+        yield db
+
+
 #: What gives a fixture `request` the store, opened, by the name it has in the test's.
-TIME_SERIES_STORES: Mapping[str, Callable[[pytest.FixtureRequest], Opening]] = {"postgresql": postgresql}
+TIME_SERIES_STORES: Mapping[str, Callable[[pytest.FixtureRequest], Opening]] = {
+    "postgresql": postgresql,
+    OWN: lambda _: _influxdb(OWN),
+    **({REAL: lambda _: _influxdb(REAL)} if real_server() else {}),
+}
 
 
 @pytest.fixture(params=list(TIME_SERIES_STORES))
