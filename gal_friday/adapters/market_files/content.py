@@ -19,6 +19,21 @@ class Kind(StrEnum):
     TRADES = "trades"
 
 
+class Format(StrEnum):
+    """What can be written."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+
+class OnError(StrEnum):
+    """What becomes of a file in which a row is refused: its other rows are kept, or nothing is."""
+
+    KEEP = "keep"
+    REFUSE_FILE = "refuse-file"
+
+
 #: Columns a row of each kind must have; further ones are in `candles.py` and `trades.py`.
 REQUIRED = {
     Kind.CANDLES: ("timestamp", "open", "high", "low", "close", "volume"),

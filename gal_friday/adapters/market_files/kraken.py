@@ -1,7 +1,7 @@
 """Kraken: the answers of its public REST interface, and the CSV files of its downloadable history.
 
-REST, https://docs.kraken.com/api/docs/rest-api/get-ohlc-data and …/get-recent-trades: one pair an answer. The last
-candle of an answer is the one still being made; `last` names the one before.
+REST, https://docs.kraken.com/api/docs/rest-api/get-ohlc-data and …/get-recent-trades: one pair an answer.
+The last candle of an answer is the one still being made; `last` names the one before.
 CSV without a header, times in seconds: `time,price,volume` of trades, and of candles
 `time,open,high,low,close,volume,trades`, with the length in minutes in the name (XBTUSD_60.csv).
 """
