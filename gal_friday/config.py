@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -165,6 +166,55 @@ class JournalSettings(_Slice):
     patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
 
 
+class TimeSeriesSettings(_Slice):
+    """Where points of candles, ticks, order books, features, predictions and metrics are kept."""
+
+    store: Literal["postgresql", "influxdb"] = Field(
+        "postgresql", description="postgresql: beside everything else; influxdb: a server of 2.x"
+    )
+    url: str | None = Field(None, description="InfluxDB: http://host:8086")
+    token: SecretStr | None = Field(None, description="InfluxDB: token that may read and write the bucket")
+    org: str | None = Field(None, description="InfluxDB: organisation")
+    bucket: str = Field("market-data", min_length=1, description="InfluxDB: bucket, made where there is none")
+    retention_days: int = Field(
+        0, ge=0, le=36_500, description="InfluxDB: days the bucket keeps points; 0: for ever"
+    )
+    write_timeout_seconds: Seconds = Field(10, description="Waiting for the answer to one write")
+    query_timeout_seconds: Seconds = Field(30, description="Waiting for the answer to one question")
+    batch_size: int = Field(5_000, ge=1, le=1_000_000, description="Most points in one write")
+    flush_interval_seconds: Seconds = Field(1, description="Longest a point waits for others to go with")
+    max_buffered_points: int = Field(
+        100_000, ge=1, description="Most points waiting in memory; further ones go to the spool"
+    )
+    spool_directory: Path | None = Field(
+        None,
+        description="Where points wait while the store is away; empty: spool/ in embedded.data_directory",
+    )
+    spool_max_bytes: int = Field(
+        1024 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may wait there, in bytes, for each process; past it the oldest go",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("give http://host:port or https://host:port, and the token apart from it")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_server(self) -> Self:
+        if self.store == "influxdb":
+            given = {"url": self.url, "token": self.token, "org": self.org}
+            if missing := [name for name, value in given.items() if not value]:
+                raise ValueError(f"store is influxdb; give {', '.join(missing)} too")
+        return self
+
+
 class ExchangeSettings(_Slice):
     """The exchange that `gal-friday reconcile` and `gal-friday adopt` ask, by way of ccxt."""
 
@@ -229,6 +279,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     journal: JournalSettings = JournalSettings()
+    timeseries: TimeSeriesSettings = TimeSeriesSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     log: LogSettings = LogSettings()
 

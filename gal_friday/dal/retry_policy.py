@@ -50,6 +50,7 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.ConstraintViolated: _NEVER,
         errors.AppendOnlyViolated: _NEVER,
         errors.InvalidValue: _NEVER,
+        errors.PointsRefused: _NEVER,
         errors.MissingRate: _NEVER,
         errors.InvalidFilter: _NEVER,
         errors.IllegalTransition: _NEVER,
