@@ -120,7 +120,7 @@ def candles_between(timeframe: Timeframe, start: datetime, end: datetime) -> int
 def gaps_between(
     timeframe: Timeframe, begun: Iterable[datetime], start: datetime, end: datetime
 ) -> Iterator[Gap]:
-    """Where from *start* up to *end*, which both begin a candle, none begins; *begun* tells where, in order."""
+    """Where no candle begins from *start* up to *end*, which both begin one; *begun* in order tells where."""
     expected = start
     for when in begun:
         if when > expected:

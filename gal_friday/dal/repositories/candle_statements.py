@@ -28,7 +28,7 @@ from sqlalchemy.orm import QueryableAttribute
 
 from gal_friday.dal.criteria import within
 from gal_friday.dal.models.timeseries import Candle
-from gal_friday.dal.models.types import Money, UtcDateTime
+from gal_friday.dal.models.types import Cost, Money, UtcDateTime
 from gal_friday.timeseries.timeframes import Timeframe
 
 _EPOCH_MONTH = 1970 * 12
@@ -60,30 +60,28 @@ def aggregated(
 ) -> Select[*tuple[Any, ...]]:
     """Candles of *timeframe* from *start* up to *end*, which both begin one, made of the *finer* ones stored.
 
-    Columns as of `bars.Bar` up to is_final, then how many candles each is made of. Candles that begin off the
-    grid of their timeframe belong to no bar and are left out.
+    The columns are those of `bars.Bar`, which also says what vwap is null for; `begins` is its time. Candles
+    that begin off the grid of their timeframe belong to no bar and are left out.
     """
     begins = _begin_of(Candle.timestamp, timeframe, start)
-    on_grid = _begin_of(Candle.timestamp, finer, finer.floor(start)) == Candle.timestamp
+    on_grid = _begin_of(Candle.timestamp, finer, start) == Candle.timestamp
     count = func.count()
     volume = func.sum(Candle.volume, type_=Money())
+    value = func.sum(Candle.vwap * Candle.volume, type_=Cost())
+    tells_vwap = and_(func.bool_and(or_(Candle.vwap.is_not(None), Candle.volume == 0)), volume > 0)
+    tells_trades = func.count(Candle.trades_count) == count
     return (
         select(
             begins.label("begins"),
-            _in_order(Candle.open)[1],
-            func.max(Candle.high),
-            func.min(Candle.low),
-            _in_order(Candle.close)[cast(count, Integer)],
-            volume,
-            case((func.count(Candle.trades_count) == count, func.sum(Candle.trades_count))),
-            case(
-                (
-                    and_(func.bool_and(Candle.vwap.is_not(None) | (Candle.volume == 0)), volume > 0),
-                    func.average_price_rounded(func.sum(Candle.vwap * Candle.volume), volume, type_=Money()),
-                )
-            ),
-            func.bool_and(Candle.is_final),
-            count,
+            _in_order(Candle.open)[1].label("open"),
+            func.max(Candle.high).label("high"),
+            func.min(Candle.low).label("low"),
+            _in_order(Candle.close)[cast(count, Integer)].label("close"),
+            volume.label("volume"),
+            case((tells_trades, func.sum(Candle.trades_count))).label("trades_count"),
+            case((tells_vwap, func.average_price_rounded(value, volume, type_=Money()))).label("vwap"),
+            func.bool_and(Candle.is_final).label("is_final"),
+            count.label("candles"),
         )
         .where(candles_of(series, str(finer)), *within(Candle.timestamp, start, end), on_grid)
         .group_by("begins")
@@ -93,8 +91,8 @@ def aggregated(
 
 def gap_edges(
     series: Series, timeframe: Timeframe, start: datetime, end: datetime
-) -> Select[tuple[datetime | None, datetime]]:
-    """Each candle that does not follow on the one before it, with that one; the first and last as well."""
+) -> Select[*tuple[Any, ...]]:
+    """Each candle that does not follow on its `previous` one, which it tells; the first and last as well."""
     candles = (
         select(
             func.lag(Candle.timestamp).over(order_by=Candle.timestamp).label("previous"),
@@ -119,9 +117,14 @@ def gap_edges(
 def coverage_of(*criteria: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Series, first and last candle, how many, and how many that still change."""
     series = (Candle.exchange, Candle.trading_pair, Candle.timeframe)
-    live = func.count().filter(~Candle.is_final)
     return (
-        select(*series, func.min(Candle.timestamp), func.max(Candle.timestamp), func.count(), live)
+        select(
+            *series,
+            func.min(Candle.timestamp).label("first"),
+            func.max(Candle.timestamp).label("last"),
+            func.count().label("candles"),
+            func.count().filter(~Candle.is_final).label("live"),
+        )
         .where(*criteria)
         .group_by(*series)
         .order_by(*series)

@@ -154,10 +154,10 @@ class MarketDataRepository(BaseRepository[Candle]):
         edges = await self._session.execute(gap_edges((exchange, trading_pair), asked, begin, until))
         gaps: list[Gap] = []
         expected = begin
-        for previous, when in edges:
-            free = expected if previous is None else asked.next(previous)
-            gaps += gaps_between(asked, [], free, when)
-            expected = asked.next(when)
+        for edge in edges:
+            free = expected if edge.previous is None else asked.next(edge.previous)
+            gaps += gaps_between(asked, [], free, edge.timestamp)
+            expected = asked.next(edge.timestamp)
         return [*gaps, *gaps_between(asked, [], expected, until)]
 
     async def coverage(
