@@ -63,7 +63,8 @@ class _Reader:
         self._final_until = content.final_until
         self._terms = terms
         self._exchange, self._pair, self._timeframe = exchange, trading_pair, timeframe
-        self._source = content.format.lower()
+        # Our own exports tell the source, also where there is none.
+        self._source = None if "data_source" in content.columns else content.format.lower()
         self._moment = partial(point_in_time, naive_is_utc=terms.naive_is_utc)
         self._read_exchange = cells.text_of(_TABLE.exchange.type)
         self._read_source = cells.text_of(_TABLE.data_source.type)

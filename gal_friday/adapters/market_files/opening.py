@@ -14,7 +14,7 @@ from gal_friday.adapters.market_files.content import refuse
 _GZIP = b"\x1f\x8b"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenedFile:
     """A file that is open: its *raw* bytes as they are on disk, and *unpacked*."""
 
@@ -22,6 +22,7 @@ class OpenedFile:
     raw: BinaryIO
     unpacked: BinaryIO
     size: int
+    _text: TextIO | None = None  # one that is dropped closes the file it reads
 
     def position(self) -> int:
         """Bytes of the file that have been read, of *size*."""
@@ -30,7 +31,8 @@ class OpenedFile:
     def text(self) -> TextIO:
         """The file from its beginning as UTF-8 text, without a byte-order mark, line ends as they are."""
         self.unpacked.seek(0)
-        return io.TextIOWrapper(self.unpacked, encoding="utf-8-sig", newline="")
+        self._text = io.TextIOWrapper(self.unpacked, encoding="utf-8-sig", newline="")
+        return self._text
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from gal_friday.adapters.market_files import columnar, json_rows
 from gal_friday.adapters.market_files.content import Content, refuse
 from gal_friday.adapters.market_files.delimited import csv_rows
 from gal_friday.adapters.market_files.freqtrade import json_list
-from gal_friday.adapters.market_files.kraken import rest_answer
+from gal_friday.adapters.market_files.kraken import message
 from gal_friday.adapters.market_files.opening import OpenedFile, opened, reading
 
 _LONGEST_ANSWER = 1 << 26  # Kraken sends 1,000 rows at most; a longer document is something else
@@ -59,6 +59,6 @@ def _content(file: OpenedFile) -> Content:
         return json_list(path, text)
     if first == "{":
         with reading(path):
-            answer = text.read(_LONGEST_ANSWER)
-        return rest_answer(path, json_rows.document(path, answer))
+            document = text.read(_LONGEST_ANSWER)
+        return message(path, json_rows.document(path, document))
     return csv_rows(path, text)
