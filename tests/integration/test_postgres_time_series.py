@@ -31,6 +31,12 @@ def a_candle(**overrides: Any) -> Ohlcv:
     return Ohlcv("kraken", PAIR, "1m", NOON, **{**prices, "volume": Decimal("0.1"), **overrides})
 
 
+def a_bar(timeframe: str, minute: int, /, *prices: int, vwap: int | str) -> Ohlcv:
+    names = ("open", "high", "low", "close", "volume")
+    values: dict[str, Any] = {name: Decimal(price) for name, price in zip(names, prices, strict=True)}
+    return Ohlcv("kraken", PAIR, timeframe, NOON + minute * MINUTE, **values, vwap=Decimal(vwap))
+
+
 async def test_prices_go_to_their_tables_exactly(database: Database) -> None:
     tick = Tick("kraken", PAIR, NOON, "7", EXACT, Decimal("0.3"), "SELL")
     await database.time_series.write_market_data(a_candle(vwap=EXACT, trades_count=3, is_final=False), tick)
@@ -48,6 +54,22 @@ async def test_a_final_candle_is_not_replaced_by_one_that_still_changes(database
     await database.time_series.write_market_data(a_candle())
     await database.time_series.write_market_data(a_candle(volume=Decimal(2), is_final=False))
     assert await database.time_series.query_ohlcv("kraken", PAIR, "1m", NOON, NOON + MINUTE) == [a_candle()]
+
+
+async def test_candles_of_a_timeframe_that_is_not_stored_are_made_of_shorter_ones(database: Database) -> None:
+    store = database.time_series
+    minutes = [
+        a_bar("1m", number, *prices, vwap=prices[3])
+        for number, prices in enumerate([(10, 12, 9, 11, 1), (11, 15, 10, 14, 3), (14, 14, 8, 9, 4)])
+    ]
+    await store.write_market_data(*minutes)
+    (whole,) = await store.query_ohlcv("kraken", PAIR, "3m", NOON, NOON + 3 * MINUTE)
+    assert whole == a_bar("3m", 0, 10, 15, 8, 9, 8, vwap="11.125")
+    (part,) = await store.query_ohlcv("kraken", PAIR, "5m", NOON, NOON + 5 * MINUTE)
+    assert part.close == 9
+    assert not part.is_final
+    later = await store.query_ohlcv("kraken", PAIR, "1m", nanoseconds(NOON) + 1, NOON + 2 * MINUTE)
+    assert later == minutes[1:2]
 
 
 async def test_fields_can_be_asked_for_in_sql(database: Database) -> None:
