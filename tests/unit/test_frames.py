@@ -2,15 +2,18 @@
 
 import sys
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
 
 from gal_friday.errors import ConfigurationError, InvalidValue
 from gal_friday.timeseries import frames
+from gal_friday.timeseries.line_protocol import encode
 from gal_friday.timeseries.measurements import Ohlcv, Tick
 from gal_friday.timeseries.points import Point
 
+numpy: Any = import_module("numpy")  # which the type checker is not given
 NOON_NS = 1_795_176_000_123_456_789
 POINTS = [
     Point("m", {"host": "a"}, {"load": 0.5, "count": 1, "up": True, "note": "é"}, NOON_NS),
@@ -65,6 +68,16 @@ def test_numpy_has_an_array_for_each_column() -> None:
     assert arrays["core"].tolist() == [None, "0"]
     assert arrays["count"].tolist()[0] == 1
     assert arrays["count"].tolist()[1] != arrays["count"].tolist()[1], "NaN"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    fields = {"f": numpy.float32(0.5), "g": numpy.float64(1.5), "n": numpy.int64(7)}
+    point = Point("m", {}, fields, 1)
+    assert encode([point]) == b"m f=0.5,g=1.5,n=7i 1"
+    with pytest.raises(InvalidValue, match="not a finite number"):
+        Point("m", {}, {"f": numpy.float32("nan")}, 1)
+    with pytest.raises(InvalidValue, match="bool"):
+        Point("m", {}, {"f": numpy.bool_(True)}, 1)
 
 
 def test_prices_are_floats_or_exact_as_asked() -> None:
