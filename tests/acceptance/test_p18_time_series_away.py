@@ -28,13 +28,13 @@ async def trade(database: Database, writer: TimeSeriesWriter) -> None:
     )
     for number in range(FILLS):
         outcome = await database.execution.apply_fill(
-            a_fill(order, fill_id=str(number), quantity=Decimal(1), price=Decimal(100))
+            a_fill(order, fill_id=str(number), quantity_filled=Decimal(1))
         )
         assert outcome.result is FillResult.APPLIED
         writer.write(measured(number))
 
 
-async def test_with_the_server_away_for_the_whole_run_every_fill_is_applied_and_no_point_is_lost_or_doubled(
+async def test_with_the_server_away_all_fills_apply_and_no_point_is_lost_or_doubled(
     database: Database, tmp_path: Path
 ) -> None:
     async with InfluxEndpoint() as endpoint:
@@ -57,7 +57,7 @@ async def test_with_the_server_away_for_the_whole_run_every_fill_is_applied_and_
 async def test_the_trading_path_awaits_nothing_of_a_server_that_takes_points_and_never_answers(
     database: Database, tmp_path: Path
 ) -> None:
-    """While it trades, nothing of the store has come to an end; so nothing it did can have waited for that."""
+    """While it trades, nothing of the store comes to an end; so nothing it does can have waited for that."""
     async with InfluxEndpoint() as endpoint:
         endpoint.fall_silent()
         patient = SpoolSettings(patience_seconds=3_600, batch_size=1)

@@ -97,9 +97,7 @@ async def test_points_of_a_server_that_has_moved_are_brought_to_where_it_is(
     assert len(endpoint.points) == 1
 
 
-async def test_a_damaged_file_is_named_and_exported_around(
-    settings: Settings, endpoint: InfluxEndpoint, tmp_path: Path
-) -> None:
+async def test_a_damaged_file_is_named_and_exported_around(settings: Settings, tmp_path: Path) -> None:
     await left_behind(settings, Batch.of(b"m v=1 1", 1), Batch(0, 0, b"no gzip"), Batch.of(b"m v=2 2", 1))
     segment = only_segment(directory_of(settings) / "0")
     content = bytearray(segment.read_bytes())
