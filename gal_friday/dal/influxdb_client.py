@@ -111,13 +111,14 @@ class TimeSeriesDB:
         except LinesRefused as answer:
             lines = await asyncio.to_thread(_lines_of, content)
             refused = await self._sift(lines, answer)
-            if not refused:  # it was too much at once
+            in_order = [(line, refused[line]) for line in lines if line in refused]
+            if not in_order:  # it was too much at once
                 return
-            line, reason = next(iter(refused.items()))
+            line, reason = in_order[0]
             raise PointsRefused(
-                refused=[(each.decode(errors="replace"), why) for each, why in refused.items()],
-                points=len(refused),
-                stored=len(lines) - len(refused),
+                refused=[(each.decode(errors="replace"), why) for each, why in in_order],
+                points=len(in_order),
+                stored=len(lines) - len(in_order),
                 number=lines.index(line) + 1,
                 line=line[:200].decode(errors="replace"),
                 reason=reason,

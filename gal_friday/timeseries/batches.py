@@ -58,7 +58,4 @@ def made_at(record: bytes) -> datetime | None:
     if len(record) < _HEAD.size:
         return None
     made_ns, _ = _HEAD.unpack_from(record)
-    try:
-        return datetime.fromtimestamp(made_ns / 1e9, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
+    return datetime.fromtimestamp(made_ns / 1e9, UTC)

@@ -93,7 +93,7 @@ async def _look_after_bucket(store: HasBucket, patience_seconds: float) -> None:
 async def open_writer(
     settings: Settings, store: TimeSeriesStore, *, directory: Path | None = None
 ) -> TimeSeriesWriter:
-    """The writer for *store*, with what waits for it on disk, or in *directory*. Raises ConfigurationError."""
+    """The writer for *store*, with what waits for it, in *directory* if given. Raises ConfigurationError."""
     directory = directory or spool_root(settings) / spool_name(settings)
     try:
         return await TimeSeriesWriter.open(store, directory, settings.spool)

@@ -26,6 +26,8 @@ ENCODED_AT_ONCE = 500
 BATCH_BYTES = 1024 * 1024
 #: How long a batch waits for the store while memory fills up behind it.
 PRESSED_PATIENCE_SECONDS = 0.05
+#: How long a batch waits for the store at the end.
+LAST_TRY_SECONDS = 1.0
 _READ_AT_ONCE = 8
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class TimeSeriesWriter:
         self._has_batch_in_hand = False
         self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._wake = asyncio.Event()
-        self._has_much = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
         self._abandoned: set[asyncio.Task[Any]] = set()
@@ -101,7 +103,7 @@ class TimeSeriesWriter:
         while self._bytes > self._settings.max_buffered_bytes:
             self._drop_oldest()
         if self._bytes >= self._settings.max_buffered_bytes // 2:
-            self._has_much.set()
+            self._hurry.set()
         buffered = self._stats.accepted - self._taken
         if buffered >= self._settings.batch_size or self._bytes >= BATCH_BYTES:
             self._wake.set()
@@ -138,6 +140,7 @@ class TimeSeriesWriter:
         if self._is_closing:
             return
         self._is_closing = True
+        self._hurry.set()
         self._wake.set()
         try:
             await self._pumping
@@ -185,8 +188,8 @@ class TimeSeriesWriter:
             size += len(pieces[-1].lines)
         self._taken += points
         self._bytes -= size
-        if self._bytes < self._settings.max_buffered_bytes // 2:
-            self._has_much.clear()
+        if self._bytes < self._settings.max_buffered_bytes // 2 and not self._is_closing:
+            self._hurry.clear()
         return _Piece(b"\n".join(piece.lines for piece in pieces), points)
 
     def _settle(self, points: int) -> None:
@@ -219,13 +222,14 @@ class TimeSeriesWriter:
     async def _try_directly(self, batch: Batch) -> bool:
         """Whether the store has dealt with *batch* in time."""
         attempt = asyncio.create_task(self._delivery.deliver(batch))
-        pressed = asyncio.create_task(self._has_much.wait())
+        pressed = asyncio.create_task(self._hurry.wait())
         try:
             patience_seconds = self._settings.patience_seconds
             either = asyncio.FIRST_COMPLETED
             await asyncio.wait({attempt, pressed}, timeout=patience_seconds, return_when=either)
             if not attempt.done() and pressed.done():
-                await asyncio.wait({attempt}, timeout=min(patience_seconds, PRESSED_PATIENCE_SECONDS))
+                rest_seconds = LAST_TRY_SECONDS if self._is_closing else PRESSED_PATIENCE_SECONDS
+                await asyncio.wait({attempt}, timeout=min(patience_seconds, rest_seconds))
         finally:
             pressed.cancel()
             if not attempt.done():

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ import pytest
 
 from gal_friday.config import InfluxSettings
 from gal_friday.dal.influxdb_client import TimeSeriesDB
+from gal_friday.errors import BucketMissing
 from tests.influx.endpoint import InfluxEndpoint
 
 OWN, REAL = "endpoint", "influxdb"
@@ -52,9 +53,10 @@ async def served(kind: str, **settings: Any) -> AsyncIterator[InfluxSettings]:
 async def remove(db: TimeSeriesDB, settings: InfluxSettings) -> None:
     """Buckets and tasks of *settings*, from a real server."""
     for name in filter(None, (settings.bucket, settings.long_term_bucket)):
-        found = await db._call("GET", "/api/v2/buckets", query={"name": name, "org": str(settings.org)})
-        for bucket in found["buckets"]:
-            await db._call("DELETE", f"/api/v2/buckets/{bucket['id']}")
+        with suppress(BucketMissing):
+            found = await db._call("GET", "/api/v2/buckets", query={"name": name, "org": str(settings.org)})
+            for bucket in found["buckets"]:
+                await db._call("DELETE", f"/api/v2/buckets/{bucket['id']}")
     for task in (await db._call("GET", "/api/v2/tasks", query={"org": str(settings.org), "limit": "500"}))[
         "tasks"
     ]:

@@ -28,7 +28,8 @@ from gal_friday.timeseries.measurements import Ohlcv
 from gal_friday.timeseries.points import Point
 from tests.concurrency import at_once
 from tests.influx.endpoint import InfluxEndpoint
-from tests.influx.servers import REAL, remove, served, servers
+from tests.influx.servers import REAL, real_server, remove, served, servers
+from tests.waiting import until
 
 NOW_NS = int((datetime.now(UTC) - timedelta(hours=1)).timestamp()) * 1_000_000_000
 HOSTILE = ('x" OR "1"="1', "a} |> yield() //", "${r}", "é\\b", "a,b=c d", '"', "\\d", "#")
@@ -239,6 +240,70 @@ async def test_hours_no_longer_in_the_bucket_come_from_the_long_term_one(endpoin
         await long_term.write_market_data(a_candle(0, "1h"), a_candle(60, "1h", "7"))
         found = await db.query_ohlcv("kraken", "XBT/USD", "1h", 0, NOW_NS * 2)
         assert [candle.close for candle in found] == [Decimal("100.1"), Decimal(7)]
+
+
+@pytest.mark.influxdb
+@pytest.mark.parametrize("kind", [REAL] if real_server() else [], ids=str)
+async def test_the_server_makes_hours_of_minutes_and_days_of_hours(kind: str) -> None:
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    minutes = [
+        Ohlcv(
+            *("kraken", pair, "1m", midnight + number * timedelta(minutes=1)),
+            *map(Decimal, (number + 1, number + 3, "0.5", number + 2)),
+            volume=Decimal(number % 7),
+            vwap=Decimal(number + 1) if pair == "A/B" and number % 3 else None,
+            trades_count=number,
+        )
+        for pair in ("A/B", "C/D")
+        for number in range(24 * 60)
+    ]
+    async with served(kind) as given:
+        both = given.model_copy(update={"long_term_bucket": f"{given.bucket}-long"})
+        async with TimeSeriesDB(both) as db:
+            await db.ensure_bucket()
+            await db.write_market_data(*minutes)
+            for _ in range(2):  # a repetition changes nothing
+                for name in ("gal_friday candles 1m to 1h", "gal_friday candles 1h to 1d"):
+                    await run_task(db, both, name, midnight + timedelta(days=1))
+            end = midnight + timedelta(days=1)
+            for pair in ("A/B", "C/D"):
+                of_pair = [candle for candle in minutes if candle.trading_pair == pair]
+                hours = await db.query_ohlcv("kraken", pair, "1h", midnight, end)
+                days = await db.query_ohlcv("kraken", pair, "1d", midnight, end)
+                assert len(hours) == 24
+                for number, hour in enumerate(hours):
+                    assert_sums_up(hour, of_pair[60 * number : 60 * number + 60])
+                assert_sums_up(days[0], of_pair)
+            await remove(db, both)
+
+
+async def run_task(db: TimeSeriesDB, settings: InfluxSettings, name: str, when: datetime) -> None:
+    """Let the task run as if it was scheduled for *when*, to its end."""
+    found = await db._call("GET", "/api/v2/tasks", query={"name": name, "org": str(settings.org)})
+    (task,) = [each for each in found["tasks"] if f" {settings.bucket}" in each["description"]]
+    path = f"/api/v2/tasks/{task['id']}/runs"
+    run = await db._call("POST", path, body={"scheduledFor": when.isoformat().replace("+00:00", "Z")})
+
+    async def is_done() -> bool:
+        state = await db._call("GET", f"{path}/{run['id']}")
+        assert state["status"] != "failed", await db._call("GET", f"{path}/{run['id']}/logs")
+        return bool(state["status"] == "success")
+
+    await until(is_done, "the task has run", seconds=60)
+
+
+def assert_sums_up(candle: Ohlcv, parts: Sequence[Ohlcv]) -> None:
+    assert (candle.open, candle.close) == (parts[0].open, parts[-1].close)
+    assert (candle.high, candle.low) == (max(each.high for each in parts), min(each.low for each in parts))
+    assert candle.volume == sum(each.volume for each in parts)
+    assert candle.trades_count == sum(each.trades_count or 0 for each in parts)
+    priced = [(each.vwap, each.volume) for each in parts if each.vwap is not None and each.volume]
+    if not priced:
+        assert candle.vwap is None
+        return
+    exact = sum(vwap * volume for vwap, volume in priced) / sum(volume for _, volume in priced)
+    assert candle.vwap is not None
+    assert abs(candle.vwap / exact - 1) < Decimal("1e-2" if len(parts) > 60 else "1e-12")
 
 
 async def test_a_busy_server_is_left_alone_as_long_as_it_asks(

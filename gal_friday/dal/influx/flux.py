@@ -38,7 +38,7 @@ option task = {name: "gal_friday candles 1m to 1h", every: 1h, offset: 5m}
 
 fine = "1m"
 coarse = "1h"
-window = 1h
+width = 1h
 lookback = -24h
 """
 DAYS = """\
@@ -46,7 +46,7 @@ option task = {name: "gal_friday candles 1h to 1d", every: 1d, offset: 10m}
 
 fine = "1h"
 coarse = "1d"
-window = 1d
+width = 1d
 lookback = -7d
 """
 
@@ -62,7 +62,7 @@ candles =
 summary = (field, fn) =>
     candles
         |> filter(fn: (r) => r["_field"] == field)
-        |> aggregateWindow(every: window, fn: fn, timeSrc: "_start", createEmpty: false)
+        |> aggregateWindow(every: width, fn: fn, timeSrc: "_start", createEmpty: false)
         |> set(key: "interval", value: coarse)
         |> to(bucket: target)
 
@@ -78,7 +78,7 @@ candles
     |> filter(fn: (r) => r["_field"] == "vwap" or r["_field"] == "volume")
     |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")
     |> filter(fn: (r) => exists r["vwap"] and r["volume"] > 0.0)
-    |> window(every: window)
+    |> window(every: width)
     |> reduce(
         fn: (r, accumulator) =>
             ({
