@@ -14,7 +14,9 @@ from gal_friday.cli import (
     demo,
     embedded,
     exchange,
+    exporting,
     halts,
+    importing,
     journal,
     recovery,
     replay,
@@ -36,6 +38,8 @@ app.add_typer(audit.app, name="audit", help="The record of every change.")
 app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one's own.")
 app.add_typer(journal.app, name="journal", help="Facts that wait on disk for the database.")
 app.add_typer(spool.app, name="spool", help="Points that wait on disk for their store.")
+app.add_typer(importing.app, name="import", help="Files of candles and trades into the database.")
+app.add_typer(exporting.app, name="export", help="Candles and trades of the database into a file.")
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)

@@ -170,7 +170,7 @@ class Features(Measurement):
         }
         values = {name: finite(name, value) for name, value in self.values.items()}
         self._is(tags, values, at)
-        object.__setattr__(self, "values", self.fields())
+        object.__setattr__(self, "values", values)
 
 
 @dataclass(frozen=True, slots=True)

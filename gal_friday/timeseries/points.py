@@ -114,6 +114,11 @@ class Measurement:
     timestamp_ns: int
     point: Point
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What dataclass gives a class with slots copies its own fields only.
+        slots = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
+        return _restored, (type(self), {name: getattr(self, name) for name in slots})
+
     def _is(self, tags: Mapping[str, str], fields: Mapping[str, FieldValue], at: Instant) -> None:
         point = Point(self.measurement, tags, fields, at)
         object.__setattr__(self, "point", point)
@@ -126,6 +131,13 @@ class Measurement:
     def fields(self) -> Mapping[str, FieldValue]:
         """The values as they are written to a time-series store."""
         return self.point.fields()
+
+
+def _restored(kind: type[Measurement], values: Mapping[str, Any]) -> Measurement:
+    measured = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(measured, name, value)
+    return measured
 
 
 def as_point(measured: Measured) -> Point:

@@ -6,6 +6,7 @@ from gal_friday.dal.models import Base, Candle, MarketTrade, Side
 from gal_friday.dal.models.types import DIALECT
 from gal_friday.dal.upserts import given_values
 from gal_friday.errors import InvalidValue
+from gal_friday.timeseries.bars import Bar, Bars
 from gal_friday.timeseries.instants import moment
 from gal_friday.timeseries.measurements import Ohlcv, Tick
 from gal_friday.timeseries.points import Measured
@@ -49,6 +50,24 @@ def ohlcv_of(candle: Candle) -> Ohlcv:
         vwap=candle.vwap,
         trades_count=candle.trades_count,
         is_final=candle.is_final,
+    )
+
+
+def ohlcv_of_bar(bars: Bars, bar: Bar) -> Ohlcv:
+    """One of *bars* as a candle; it is final where nothing of it is missing or changes."""
+    return Ohlcv(
+        bars.exchange,
+        bars.trading_pair,
+        bars.timeframe,
+        bar.timestamp,
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+        vwap=bar.vwap,
+        trades_count=bar.trades_count,
+        is_final=bar.is_complete,
     )
 
 

@@ -11,11 +11,11 @@ from gal_friday.dal.retry_policy import Work
 from gal_friday.dal.series_rows import rows_of
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.errors import AppendOnlyViolated, InvalidValue, PointsRefused
-from gal_friday.timeseries.instants import Instant, span
+from gal_friday.timeseries.instants import Instant, moment, span
 from gal_friday.timeseries.line_protocol import line
 from gal_friday.timeseries.measurements import Ohlcv, Tick
 from gal_friday.timeseries.points import Measured, Point, as_point
-from gal_friday.timeseries.points_in_tables import candle_of, ohlcv_of, trade_of
+from gal_friday.timeseries.points_in_tables import candle_of, ohlcv_of_bar, trade_of
 from gal_friday.timeseries.postgres_reading import candles_between, latest_point, points_between
 from gal_friday.timeseries.shapes import Shape
 from gal_friday.timeseries.store import TimeSeriesStore
@@ -67,14 +67,17 @@ class PostgresTimeSeriesStore(TimeSeriesStore):
     async def query_ohlcv(
         self, exchange: str, pair: str, timeframe: str, start: Instant, end: Instant
     ) -> Sequence[Ohlcv]:
-        tags = {"exchange": exchange, "trading_pair": pair, "interval": timeframe}
-        first, beyond = span(start, end)
+        """Candles that begin in the span, oldest first; see TimeSeriesStore.
+
+        Where none of *timeframe* is stored, or it still changes, it is made of shorter ones: see
+        `MarketDataRepository.query_ohlcv`, which tells of gaps as well. One that is not whole is not final.
+        """
+        # Candles begin at whole microseconds.
+        first, beyond = (moment(at + 999) for at in span(start, end))
         found = await self._read(
-            lambda uow: uow.market_data.find_all(
-                *candles_between(tags, first, beyond), order_by=Candle.timestamp
-            )
+            lambda uow: uow.market_data.query_ohlcv(exchange, pair, timeframe, first, beyond)
         )
-        return [ohlcv_of(candle) for candle in found]
+        return [ohlcv_of_bar(found, bar) for bar in found.bars]
 
     async def query_data(
         self,

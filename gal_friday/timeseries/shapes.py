@@ -79,4 +79,7 @@ def _literal(text: str) -> str:
 def _getter(names: Sequence[str]) -> _Values:
     if len(names) > 1:
         return itemgetter(*names)
-    return lambda fields: tuple(fields[name] for name in names)
+    if not names:
+        return lambda _: ()
+    (name,) = names
+    return lambda fields: (fields[name],)

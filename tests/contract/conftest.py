@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
@@ -13,13 +13,21 @@ from gal_friday.dal.influxdb_client import TimeSeriesDB
 from gal_friday.timeseries.postgres_store import PostgresTimeSeriesStore
 from gal_friday.timeseries.store import TimeSeriesStore
 from tests.influx.servers import OWN, REAL, real_server, served
+from tests.servers import PostgresServer
 
 Opening = AbstractAsyncContextManager[TimeSeriesStore]
 
 
+@pytest.fixture(scope="session")
+def contract_url(postgres_server: PostgresServer, template_database: str) -> URL:
+    """A database for all tests of a contract, as its owner: removing points is not a trader's right."""
+    name = f"contract_{uuid4().hex}"
+    postgres_server.create_database(name, template=template_database)
+    return make_url(postgres_server.url(name))
+
+
 def postgresql(request: pytest.FixtureRequest) -> Opening:
-    """As the owner: removing points is not a trader's right."""
-    url: URL = request.getfixturevalue("owner_url")
+    url: URL = request.getfixturevalue("contract_url")
     return _postgresql(url)
 
 

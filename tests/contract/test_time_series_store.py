@@ -9,6 +9,7 @@ import pytest
 
 from gal_friday.errors import InvalidValue, PointsRefused
 from gal_friday.timeseries.instants import nanoseconds
+from gal_friday.timeseries.line_protocol import line, lines
 from gal_friday.timeseries.measurements import Features, ModelPrediction, Ohlcv, Tick
 from gal_friday.timeseries.metrics import PortfolioMetrics, SystemMetrics
 from gal_friday.timeseries.order_book import OrderBook
@@ -144,12 +145,11 @@ async def test_a_field_that_changes_its_type_is_refused_and_the_rest_is_stored(
     with pytest.raises(PointsRefused) as caught:
         await store.write_points([*wrong, right])
     assert await everything(store, name) == [before, right]
-    assert len(caught.value.refused) == 3
-    for (line, reason), point in zip(caught.value.refused, wrong, strict=True):
-        assert line.startswith(f"{name},host=a ")
-        assert line.endswith(str(point.timestamp_ns))
-        assert "value" in reason or "other" in reason
-    assert all(word in caught.value.refused[0][1] for word in (name, "value", "float", "integer"))
+    reasons = dict(caught.value.refused)
+    assert sorted(reasons) == sorted(lines(wrong))
+    for point, field in zip(wrong, ("value", "value", "other"), strict=True):
+        assert field in reasons[line(point)]
+    assert all(word in reasons[line(wrong[0])] for word in (name, "float", "integer"))
 
 
 async def test_of_two_types_in_one_call_the_first_stands(store: TimeSeriesStore, name: str) -> None:
@@ -278,7 +278,7 @@ async def test_writers_of_the_same_points_in_any_order_do_not_stand_in_each_othe
 
 
 async def test_many_points_are_stored_in_one_call(store: TimeSeriesStore, name: str) -> None:
-    points = [a_point(name, number, value=number / 7, count=number) for number in range(12_000)]
+    points = [a_point(name, number, value=number / 7, count=number) for number in range(5_001)]
     await store.write_points(iter(points))
     assert await everything(store, name) == points
 

@@ -2,9 +2,11 @@
 
 import math
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from enum import StrEnum
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 import pytest
@@ -73,6 +75,17 @@ def test_a_float_is_read_back_as_the_same_float_with_either_json_writer(floats: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_protocol, "_orjson", None)
         assert encode(points).decode().split("\n") == written
+
+
+def test_without_orjson_the_standard_librarys_json_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    spec = spec_from_file_location("line_protocol_without_orjson", line_protocol.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    points = [Point("m", {}, {"a": 1e16, "b": 1e-5, "c": 2.0, "d": 3, "e": True}, 1)]
+    assert module.encode(points) == encode(points) == b"m a=1e+16,b=1e-05,c=2,d=3i,e=true 1"
 
 
 def test_many_points_are_lines_in_their_order_and_none_are_nothing() -> None:

@@ -31,7 +31,7 @@ from gal_friday.dal.series_rows import SeriesRow, point_of
 from gal_friday.timeseries.instants import moment
 from gal_friday.timeseries.points import Point
 
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 5_000
 
 
 class SeriesPointRepository(BaseRepository[SeriesPoint]):
