@@ -130,6 +130,7 @@ async def test_without_an_influxdb_points_go_to_the_database(database_url: URL, 
     ):
         assert isinstance(series.store, PostgresTimeSeriesStore)
         assert await series.store.latest("m") == POINT
+        assert series.writer is not None
         series.writer.write(Point("m", {"exchange": "kraken"}, {"value": 2.5}, 9))
         await series.writer.drain()
         assert len(await series.store.query_data("m", start=0, end=100)) == 2
