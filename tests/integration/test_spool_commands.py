@@ -35,7 +35,8 @@ async def endpoint() -> AsyncIterator[InfluxEndpoint]:
 
 
 @pytest.fixture
-def settings(endpoint: InfluxEndpoint, tmp_path: Path) -> Settings:
+def settings(endpoint: InfluxEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("GAL_FRIDAY_SPOOL__DIRECTORY")  # it would win over the file
     (tmp_path / "settings.toml").write_text(
         "[influxdb]\n"
         + "".join(f'{name} = "{value}"\n' for name, value in endpoint.settings.items())
