@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -32,13 +33,16 @@ from gal_friday.errors import (
     TimeSeriesError,
     TimeSeriesUnavailable,
 )
+from gal_friday.timeseries.bars import candles_between, ceiling
 from gal_friday.timeseries.instants import Instant, moment, span
 from gal_friday.timeseries.line_parser import split
 from gal_friday.timeseries.line_protocol import encode
+from gal_friday.timeseries.longer_candles import longer_candles
 from gal_friday.timeseries.measurements import Ohlcv, Tick
 from gal_friday.timeseries.metrics import PortfolioMetrics, SystemMetrics
 from gal_friday.timeseries.order_book import OrderBook
 from gal_friday.timeseries.points import FieldValue, Measured, Point
+from gal_friday.timeseries.timeframes import parse
 
 T = TypeVar("T")
 
@@ -129,15 +133,18 @@ class TimeSeriesDB:
     ) -> Sequence[Ohlcv]:
         """Candles that begin in the span, oldest first; see TimeSeriesStore.
 
-        What `bucket` no longer has is taken from `long_term_bucket`.
+        What `bucket` no longer has is taken from `long_term_bucket`. Where none of *timeframe* is stored, or
+        it still changes, it is made of shorter ones; one that is not whole is not final.
         """
-        found: dict[int, Ohlcv] = {}
-        tags = {"exchange": exchange, "trading_pair": pair, "interval": timeframe}
-        for bucket in (self._settings.long_term_bucket, self._settings.bucket):
-            if bucket is not None:
-                points = await self._points(bucket, Ohlcv.measurement, tags, span(start, end))
-                found |= {point.timestamp_ns: Ohlcv.from_point(point) for point in points}
-        return [found[at] for at in sorted(found)]
+        asked = parse(timeframe)
+        begin, until = (ceiling(asked, moment(at + 999)) for at in span(start, end))
+        if begin == until:
+            return []
+        series = {"exchange": exchange, "trading_pair": pair}
+        found = await self._candles({**series, "interval": timeframe}, begin, until)
+        if len(found) < candles_between(asked, begin, until) or not all(each.is_final for each in found):
+            found = await self._candles(series, begin, until)
+        return longer_candles(asked, found, begin, until)
 
     async def query_data(
         self,
@@ -182,6 +189,16 @@ class TimeSeriesDB:
     async def close(self) -> None:
         """Give back what the store holds; it cannot be used any more."""
         await self._client.close()
+
+    async def _candles(self, tags: Mapping[str, str], begin: datetime, until: datetime) -> Sequence[Ohlcv]:
+        """Candles of any timeframe, each once."""
+        found: dict[tuple[str, int], Ohlcv] = {}
+        for bucket in (self._settings.long_term_bucket, self._settings.bucket):
+            if bucket is not None:
+                points = await self._points(bucket, Ohlcv.measurement, tags, span(begin, until))
+                candles = map(Ohlcv.from_point, points)
+                found |= {(candle.interval, candle.timestamp_ns): candle for candle in candles}
+        return list(found.values())
 
     async def _call(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None

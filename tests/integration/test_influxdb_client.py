@@ -248,9 +248,12 @@ async def test_the_server_makes_hours_of_minutes_and_days_of_hours(kind: str) ->
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     minutes = [
         Ohlcv(
-            *("kraken", pair, "1m", midnight + number * timedelta(minutes=1)),
-            *map(Decimal, (number + 1, number + 3, "0.5", number + 2)),
-            volume=Decimal(number % 7),
+            "kraken",
+            pair,
+            "1m",
+            midnight + number * timedelta(minutes=1),
+            *(Decimal(number + 1), Decimal(number + 3), Decimal("0.5"), Decimal(number + 2)),
+            Decimal(number % 7),
             vwap=Decimal(number + 1) if pair == "A/B" and number % 3 else None,
             trades_count=number,
         )
@@ -301,7 +304,8 @@ def assert_sums_up(candle: Ohlcv, parts: Sequence[Ohlcv]) -> None:
     if not priced:
         assert candle.vwap is None
         return
-    exact = sum(vwap * volume for vwap, volume in priced) / sum(volume for _, volume in priced)
+    value = sum((vwap * volume for vwap, volume in priced), Decimal(0))
+    exact = value / sum((volume for _, volume in priced), Decimal(0))
     assert candle.vwap is not None
     assert abs(candle.vwap / exact - 1) < Decimal("1e-2" if len(parts) > 60 else "1e-12")
 
