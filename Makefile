@@ -8,7 +8,7 @@ SEED ?= 1
 ROUNDS ?= 1000
 GROW ?= 100_000 1_000_000
 
-.PHONY: help demo test soak simulate crash coverage bench bench-quick lint types migrate revision docs clean
+.PHONY: help demo test flux soak simulate crash coverage bench bench-quick lint types migrate revision docs clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST) | column -t -l 2
@@ -24,6 +24,10 @@ demo: $(BIN)/.installed        ## a bot killed three times and none the worse fo
 
 test: $(BIN)/.installed        ## every test, on real servers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+flux: $(BIN)/.installed        ## every Flux text through Flux's own language server; needs node and npm
+	cd tests/flux && npm ci --ignore-scripts --no-audit --no-fund --silent
+	$(BIN)/python -m tests.flux.texts | node tests/flux/check.js
 
 soak: $(BIN)/.installed        ## 100,000 random sequences of fills, 64 writers, 1,000 simulations, 1,000 kills: hours
 	GAL_FRIDAY_TEST_FILL_SEQUENCES=100000 GAL_FRIDAY_TEST_WRITERS=64 GAL_FRIDAY_TEST_UPDATES=500 \

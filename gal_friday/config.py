@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -166,6 +167,67 @@ class JournalSettings(_Slice):
     patience_seconds: Seconds = Field(1, description="How long a fact waits for the database before that")
 
 
+class InfluxSettings(_Slice):
+    """InfluxDB 2.x, where time series go when it is configured."""
+
+    url: str | None = Field(
+        None, description="http://host:8086 or https://…; empty: time series stay in PostgreSQL"
+    )
+    token: SecretStr | None = Field(None, description="Token that may read and write the buckets")
+    org: str | None = Field(None, description="Organization the buckets are in")
+    bucket: str = Field("market-data", min_length=1, description="Bucket every point goes to")
+    long_term_bucket: str | None = Field(
+        None,
+        min_length=1,
+        description="Bucket for hours and days of candles, made from minutes; empty: none",
+    )
+    retention_days: int = Field(
+        0, ge=0, le=36_500, description="Days a bucket made here keeps points; 0: for ever"
+    )
+    write_timeout_seconds: Seconds = Field(10, description="Waiting for a write to get through")
+    query_timeout_seconds: Seconds = Field(30, description="Waiting for the answer to one question")
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+            raise ValueError("give http://host:port or https://host:port, and the token apart from it")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_server(self) -> Self:
+        if self.url and not (self.token and self.token.get_secret_value() and self.org):
+            raise ValueError("url leads to a server that takes nothing without token and org; give them too")
+        if self.long_term_bucket == self.bucket:
+            raise ValueError("long_term_bucket is another one than bucket")
+        return self
+
+
+class SpoolSettings(_Slice):
+    """How points go to their store in the background, and where they wait while it is away."""
+
+    enabled: bool = Field(True, description="Take points to their store in the background: db.points")
+    directory: Path | None = Field(
+        None, description="Where, on a disk of this machine; empty: spool/ in embedded.data_directory"
+    )
+    max_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may wait on disk, in bytes, for each process; past it the oldest go",
+    )
+    max_buffered_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Most that may be in memory on its way, in bytes; the rest goes to disk",
+    )
+    batch_size: int = Field(5_000, ge=1, le=100_000, description="Points that make a batch")
+    flush_interval_seconds: Seconds = Field(1, description="Longest a point waits for its batch to fill up")
+    patience_seconds: Seconds = Field(1, description="How long a batch waits for the store before the disk")
+
+
 class ExchangeSettings(_Slice):
     """The exchange that `gal-friday reconcile` and `gal-friday adopt` ask, by way of ccxt."""
 
@@ -250,6 +312,8 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     journal: JournalSettings = JournalSettings()
+    influxdb: InfluxSettings = InfluxSettings()
+    spool: SpoolSettings = SpoolSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
     log: LogSettings = LogSettings()

@@ -30,6 +30,8 @@ from gal_friday.dal.repositories import Repositories
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
 from gal_friday.embedded import EmbeddedServer
 from gal_friday.errors import ConfigurationError, LogFull, LogUnwritable
+from gal_friday.timeseries.opening import TimeSeries, open_time_series, time_series_store
+from gal_friday.timeseries.writer import TimeSeriesWriter
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -46,11 +48,33 @@ class Database(Repositories):
     those (`await db.orders.get(order_id)`) is a transaction of its own.
     """
 
-    def __init__(self, pool: DatabaseConnectionPool, journal: FactJournal | None = None) -> None:
+    def __init__(
+        self,
+        pool: DatabaseConnectionPool,
+        journal: FactJournal | None = None,
+        time_series: TimeSeries | None = None,
+    ) -> None:
         self.pool = pool
         #: Facts of the exchange that wait for the database.
         self.journal = journal or FactJournal(pool)
         self.execution = PooledExecution(pool, self.journal)
+        #: Candles, ticks, order books, features, predictions and metrics.
+        self.time_series = time_series.store if time_series else time_series_store(pool)
+        self._points = time_series.writer if time_series else None
+
+    @property
+    def points(self) -> TimeSeriesWriter:
+        """Takes points to `time_series` in the background: `db.points.write(…)` never waits.
+
+        Raises ConfigurationError for a database that `open_database` did not open, or did without a writer.
+        """
+        if self._points is None:
+            raise ConfigurationError(
+                "nothing writes in the background",
+                variable="GAL_FRIDAY_SPOOL__ENABLED",
+                accepted="true, and a database opened with open_database",
+            )
+        return self._points
 
     def __getattr__(self, name: str) -> Any:
         # Reached once per name.
@@ -159,7 +183,8 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
         journal = await open_journal(settings, pool)
         stack.push_async_callback(journal.close)
         await journal.drain_or_wait()
-        yield Database(pool, journal)
+        time_series = await stack.enter_async_context(open_time_series(settings, pool))
+        yield Database(pool, journal, time_series)
 
 
 async def open_journal(

@@ -4,6 +4,7 @@ Each error's message is the first line of its class's docstring followed by the 
 the facts are attributes too (`error.facts["constraint"]`). No fact is ever a secret.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -70,6 +71,25 @@ class InvalidValue(PersistenceError):
     def __init__(self, explanation: str = "", **facts: object) -> None:
         super().__init__(explanation, **facts)
         self.argument = facts.get("value")
+
+
+class PointsRefused(PersistenceError):
+    """The time-series store refused some points; the others are stored.
+
+    The facts are how many, and the line and the reason of the first of them.
+    """
+
+    #: Each of them, as a line of line protocol, and why it was refused.
+    refused: Sequence[tuple[str, str]]
+
+    def __init__(
+        self, explanation: str = "", *, refused: Sequence[tuple[str, str]] = (), **facts: object
+    ) -> None:
+        super().__init__(explanation, **facts)
+        self.refused = tuple(refused)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.explanation, {**self.facts, "refused": self.refused})
 
 
 class MissingRate(PersistenceError):
@@ -217,6 +237,31 @@ class ReadOnly(DatabaseError):
     """This transaction, or the server as a whole, takes no changes."""
 
     hint = "connect to the primary; a standby takes changes once it has been promoted"
+
+
+# --- the time-series server ----------------------------------------------------------------------------
+
+
+class TimeSeriesUnavailable(PersistenceError):
+    """The time-series server cannot be reached, or takes nothing now."""
+
+    hint = "points wait on disk meanwhile: gal-friday spool status"
+
+
+class TokenRefused(PersistenceError):
+    """The time-series server does not know this token, or it may not do this."""
+
+    hint = "GAL_FRIDAY_INFLUXDB__TOKEN: one that may read and write the bucket"
+
+
+class BucketMissing(PersistenceError):
+    """The time-series server has no such bucket, or organization."""
+
+    hint = "TimeSeriesDB.ensure_bucket makes it; GAL_FRIDAY_INFLUXDB__BUCKET and __ORG name it"
+
+
+class TimeSeriesError(PersistenceError):
+    """The time-series server refused a request."""
 
 
 # --- the log on disk ------------------------------------------------------------------------------------

@@ -29,10 +29,14 @@ MAKE_TRADER = f"""
 
 @pytest.fixture(scope="session", autouse=True)
 def journal_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Facts that wait for a database do so here, not in the working directory; at the end none may."""
+    """Facts that wait for a database do so here, not in the working directory; at the end none may.
+
+    Points that wait for their store have a directory of their own.
+    """
     directory = tmp_path_factory.mktemp("journal")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GAL_FRIDAY_JOURNAL__DIRECTORY", str(directory))
+        patch.setenv("GAL_FRIDAY_SPOOL__DIRECTORY", str(tmp_path_factory.mktemp("spool")))
         yield directory
     assert list(directory.rglob("*.log")) == []
 

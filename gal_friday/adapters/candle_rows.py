@@ -69,16 +69,22 @@ def exact_number(value: object) -> Decimal:
         raise BadCell(refusal.explanation, value) from None
 
 
-def point_in_time(value: object) -> datetime:
-    """Seconds, milliseconds or microseconds since 1970, or ISO 8601; without a zone it is UTC."""
+def point_in_time(value: object, *, naive_is_utc: bool = True, finer: bool = False) -> datetime:
+    """Seconds, milliseconds or microseconds since 1970, ISO 8601, or a datetime.
+
+    A time without a zone is UTC or, with *naive_is_utc* off, refused. What is finer than a microsecond is
+    left away where *finer* allows it, else refused; ISO 8601 beyond microseconds always is cut.
+    """
+    if isinstance(value, datetime):
+        return _in_utc(value, value, naive_is_utc=naive_is_utc)
     if isinstance(value, str) and not value.strip().replace(".", "", 1).isdecimal():
-        return _from_iso(value)
+        return _from_iso(value, naive_is_utc=naive_is_utc)
     number = exact_number(value)
     for limit, microseconds in _MICROSECONDS_PER_UNIT:
         if 0 <= number < limit:
             with exact():
                 since = number * microseconds
-            if since != int(since):
+            if since != int(since) and not finer:
                 raise BadCell("is finer than a microsecond", value)
             return _EPOCH + timedelta(microseconds=int(since))
     raise BadCell("is no time since 1970", value)
@@ -92,9 +98,17 @@ def whole_number(value: object) -> int:
     return int(number)
 
 
-def _from_iso(value: str) -> datetime:
+def _from_iso(value: str, *, naive_is_utc: bool) -> datetime:
     try:
         parsed = datetime.fromisoformat(value.strip())
     except ValueError:
         raise BadCell("is not a time: neither ISO 8601 nor a number since 1970", value) from None
-    return parsed.replace(tzinfo=UTC) if parsed.utcoffset() is None else parsed.astimezone(UTC)
+    return _in_utc(parsed, value, naive_is_utc=naive_is_utc)
+
+
+def _in_utc(parsed: datetime, value: object, *, naive_is_utc: bool) -> datetime:
+    if parsed.utcoffset() is not None:
+        return parsed.astimezone(UTC)
+    if not naive_is_utc:
+        raise BadCell("names no time zone", value)
+    return parsed.replace(tzinfo=UTC)

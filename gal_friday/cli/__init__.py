@@ -14,11 +14,14 @@ from gal_friday.cli import (
     demo,
     embedded,
     exchange,
+    exporting,
     halts,
+    importing,
     journal,
     recovery,
     replay,
     roles,
+    spool,
     upkeep,
 )
 from gal_friday.config import Settings
@@ -37,6 +40,9 @@ app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one'
 app.add_typer(journal.app, name="journal", help="Facts that wait on disk for the database.")
 app.add_typer(upkeep.app, name="upkeep", help="Partitions, retention, down-sampling.")
 app.add_typer(upkeep.partitions_app, name="partitions", help="The partitions there are.")
+app.add_typer(spool.app, name="spool", help="Points that wait on disk for their store.")
+app.add_typer(importing.app, name="import", help="Files of candles and trades into the database.")
+app.add_typer(exporting.app, name="export", help="Candles and trades of the database into a file.")
 app.command("verify")(books.verify)
 app.command("rebuild")(books.rebuild)
 app.command("recover")(recovery.recover)

@@ -24,8 +24,8 @@ app = typer.Typer(help="Facts that wait on disk for the database.", no_args_is_h
 @app.command()
 def status(context: typer.Context) -> None:
     """What waits, whose it is, and what was refused; exits 1 where a file is damaged. Changes nothing."""
-    from gal_friday.dal.journal.refused import RefusedFacts  # noqa: PLC0415
-    from gal_friday.dal.journal.slots import SlotState, slot_states  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.durable_log.refused import RefusedRecords  # noqa: PLC0415
+    from gal_friday.durable_log.slots import SlotState, slot_states  # noqa: PLC0415 -- help must not wait for it
 
     console = Console()
     directories = _directories(settings_of(context))
@@ -35,14 +35,14 @@ def status(context: typer.Context) -> None:
         table = Table("slot", "process", "facts", "bytes")
         for state in slot_states(directory):
             owner = "ended" if state.owner is None else str(state.owner or "unknown")
-            table.add_row(state.directory.name, owner, f"{state.facts:,}", f"{state.bytes:,}")
+            table.add_row(state.directory.name, owner, f"{state.records:,}", f"{state.bytes:,}")
             states.append(state)
         console.print(table)
         for state in states:
             if state.damage and state.directory.parent == directory:
                 typer.echo(f"damaged: {state.damage}")
-        if refused := len(RefusedFacts(directory).lines()):
-            typer.echo(f"{refused} refused: {RefusedFacts(directory).path}")
+        if refused := len(RefusedRecords(directory).lines()):
+            typer.echo(f"{refused} refused: {RefusedRecords(directory).path}")
     if not directories:
         typer.echo("Nothing waits.")
     if any(state.damage for state in states):
@@ -112,16 +112,16 @@ async def _drain(
 
 
 def _refused(directory: Path) -> Iterator[str]:
-    from gal_friday.dal.journal.refused import RefusedFacts  # noqa: PLC0415 -- help must not wait for it
+    from gal_friday.durable_log.refused import RefusedRecords  # noqa: PLC0415 -- help must not wait for it
 
-    for line in RefusedFacts(directory).lines():
+    for line in RefusedRecords(directory).lines():
         yield line.decode(errors="backslashreplace")
 
 
 def _waiting(directory: Path) -> Iterator[str]:
-    from gal_friday.dal.journal.refused import shown  # noqa: PLC0415
-    from gal_friday.dal.journal.slots import slot_directories  # noqa: PLC0415 -- help must not wait for it
     from gal_friday.durable_log.contents import salvage  # noqa: PLC0415
+    from gal_friday.durable_log.refused import shown  # noqa: PLC0415
+    from gal_friday.durable_log.slots import slot_directories  # noqa: PLC0415 -- help must not wait for it
 
     for slot in slot_directories(directory):
         for record in salvage(slot):

@@ -51,6 +51,7 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.ConstraintViolated: _NEVER,
         errors.AppendOnlyViolated: _NEVER,
         errors.InvalidValue: _NEVER,
+        errors.PointsRefused: _NEVER,
         errors.MissingRate: _NEVER,
         errors.InvalidFilter: _NEVER,
         errors.IllegalTransition: _NEVER,
@@ -78,6 +79,11 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.PermissionDenied: _NEVER,
         errors.ReadOnly: frozenset({Work.SETTLEMENT}),
         errors.DatabaseError: _NEVER,
+        # The time-series server: what it stores is known by its key, so that a repetition changes nothing.
+        errors.TimeSeriesUnavailable: frozenset({Work.READ, Work.STATEMENT}),
+        errors.TokenRefused: _NEVER,
+        errors.BucketMissing: _NEVER,
+        errors.TimeSeriesError: _NEVER,
         # The log on disk, the exchange, the schema and the edges.
         errors.LogInUse: _NEVER,
         errors.LogFull: _NEVER,

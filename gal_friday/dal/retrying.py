@@ -14,6 +14,7 @@ from tenacity import (
 )
 
 from gal_friday.dal.retry_policy import Work, is_retried
+from gal_friday.errors import PersistenceError
 
 T = TypeVar("T")
 
@@ -29,14 +30,16 @@ async def retry(
 ) -> T:
     """Await *attempt* until it succeeds, again after each error this kind of *work* is tried again after.
 
-    The waits in between are random and grow, as the kind's pace says. No attempt begins later than
-    *timeout_seconds* after the first one, and there are at most *attempts*; then the last error is raised.
+    The waits in between are random and grow, as the kind's pace says, and are as long as an error asks for
+    in its fact `retry_after_seconds`. No attempt begins later than *timeout_seconds* after the first one,
+    and there are at most *attempts*; then the last error is raised.
     """
     stop = stop_before_delay(timeout_seconds)
+    jitter = wait_random_exponential(multiplier=work.pace.first, max=work.pace.longest)
     retrying = AsyncRetrying(
         retry=retry_if_exception(lambda error: is_retried(error, work)),
         stop=stop if attempts is None else stop | stop_after_attempt(attempts),
-        wait=wait_random_exponential(multiplier=work.pace.first, max=work.pace.longest),
+        wait=lambda state: max(jitter(state), _asked_for(state)),
         before_sleep=_log_retry,
         reraise=True,
     )
@@ -45,6 +48,12 @@ async def retry(
         return await attempt()
 
     return await retrying(awaited)
+
+
+def _asked_for(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    seconds = error.facts.get("retry_after_seconds") if isinstance(error, PersistenceError) else None
+    return seconds if isinstance(seconds, float) else 0.0
 
 
 def _log_retry(state: RetryCallState) -> None:

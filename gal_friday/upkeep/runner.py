@@ -9,7 +9,7 @@ from sqlalchemy import URL, BigInteger, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.config import DatabaseSettings, Settings, UpkeepSettings
-from gal_friday.dal.migrations.environment import migration_engine
+from gal_friday.dal.migrations.connections import migration_engine
 from gal_friday.database import Database
 from gal_friday.errors import SchemaOutdated, UpkeepInProgress
 from gal_friday.upkeep.catalog import Partition, execute_ddl, look_at

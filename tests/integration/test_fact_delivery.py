@@ -17,9 +17,9 @@ from gal_friday.dal.journal import fact_journal
 from gal_friday.dal.journal.delivery import TRIES_ALONE, FactDelivery
 from gal_friday.dal.journal.fact_journal import FactJournal
 from gal_friday.dal.journal.facts import fills_as_facts
-from gal_friday.dal.journal.refused import RefusedFacts
 from gal_friday.dal.models import Order
 from gal_friday.database import Database
+from gal_friday.durable_log.refused import RefusedRecords
 from gal_friday.errors import DatabaseUnavailable, LogUnwritable, StatementTimeout
 from gal_friday.services import ExecutionHandler
 from gal_friday.services.order_gateway import OrderKey
@@ -94,7 +94,7 @@ async def test_a_fact_that_alone_fails_for_ever_is_set_aside_and_stops_nothing(
         stats = db.journal.stats()
         assert (stats.applied, stats.refused, stats.last_error) == (4, 3, None)
         assert await fill_ids(db) == ["a", "b", "c", "d"]
-        reasons = [json.loads(line)["reason"] for line in RefusedFacts(tmp_path).lines()]
+        reasons = [json.loads(line)["reason"] for line in RefusedRecords(tmp_path).lines()]
         assert ["cache lookup failed" in each for each in reasons] == [True, False, True]
 
 
@@ -102,7 +102,7 @@ async def test_a_fact_is_not_to_blame_while_the_database_does_not_answer(
     database_url: URL, tmp_path: Path
 ) -> None:
     async with Gate(database_url) as gate, a_journaled(gate.url, tmp_path) as db:
-        delivery = FactDelivery(db.pool, RefusedFacts(tmp_path), db.journal.stats())
+        delivery = FactDelivery(db.pool, RefusedRecords(tmp_path), db.journal.stats())
 
         async def tried(error: Exception, times: int = 1, line: bytes = b"this") -> bool:
             """Whether the fact is wrong by the last time."""
@@ -166,11 +166,11 @@ async def test_what_is_refused_waits_until_it_can_be_set_aside_and_is_so_once(
         for _ in range(2):
             with pytest.raises(LogUnwritable):
                 await db.journal.drain()
-        assert len(RefusedFacts(tmp_path).lines()) == db.journal.stats().refused
+        assert len(RefusedRecords(tmp_path).lines()) == db.journal.stats().refused
         cursor.rmdir()
         await told(db, order, ["a"])
         await db.journal.caught_up()
-        assert len(RefusedFacts(tmp_path).lines()) == db.journal.stats().refused == 2
+        assert len(RefusedRecords(tmp_path).lines()) == db.journal.stats().refused == 2
         assert await fill_ids(db) == ["a"]
 
 

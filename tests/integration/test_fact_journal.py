@@ -19,10 +19,10 @@ from gal_friday.config import DatabaseSettings, EmbeddedSettings, JournalSetting
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import FillResult
 from gal_friday.dal.journal import fact_journal
-from gal_friday.dal.journal.refused import RefusedFacts
 from gal_friday.dal.journal.slots import directory_name
 from gal_friday.dal.models import Fill, Order, OrderStatus, OrderType, Side
 from gal_friday.database import Database, journal_root, open_database
+from gal_friday.durable_log.refused import RefusedRecords
 from gal_friday.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -564,7 +564,7 @@ async def test_a_damaged_slot_is_told_and_left_alone(
     gate.open()
     async with open_database(settings) as db:
         assert db.journal.stats().damaged == (str(segment),)
-        assert "a slot of the journal is damaged" in caplog.text
+        assert "a slot is damaged" in caplog.text
         gate.shut()
         assert (await db.execution.apply_fill(a_fill(order))).result is FillResult.JOURNALED
         gate.open()
@@ -610,10 +610,10 @@ def test_facts_of_each_database_have_a_directory_of_their_own() -> None:
 
 
 def test_a_refused_fact_whose_line_a_crash_broke_off_does_not_hide_the_next(tmp_path: Path) -> None:
-    refused = RefusedFacts(tmp_path)
+    refused = RefusedRecords(tmp_path)
     refused.add(b'{"n": 1}', "why")
     refused.path.write_bytes(refused.path.read_bytes()[:-9])
     refused.add(b'{"n": 2}', "why")
     refused.add(b"\xff", "not a fact")
     assert len(refused.lines()) == 3
-    assert refused.facts() == [b'{"n":2}', b"\\xff"]
+    assert refused.records() == [b'{"n":2}', b"\\xff"]

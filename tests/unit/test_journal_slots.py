@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from gal_friday.dal.journal.facts import Fact, ReportedFill
-from gal_friday.dal.journal.merging import first_of
-from gal_friday.dal.journal.refused import RefusedFacts
-from gal_friday.dal.journal.slots import claim, standing
+from gal_friday.dal.journal.facts import Fact, ReportedFill, heard_at
+from gal_friday.dal.journal.slots import standing
 from gal_friday.dal.journal.stats import JournalStats
+from gal_friday.durable_log.merging import first_of
+from gal_friday.durable_log.refused import RefusedRecords
+from gal_friday.durable_log.slots import claim
 from gal_friday.errors import LogUnwritable
 from tests.factories import MINUTE, NOON
 from tests.journaling import PLENTY, a_log, only_segment
@@ -20,7 +21,7 @@ def files_in(directory: Path) -> dict[Path, bytes]:
 
 async def test_what_lies_in_a_journal_is_told_without_touching_it(tmp_path: Path) -> None:
     assert standing(tmp_path / "journal") == JournalStats()
-    RefusedFacts(tmp_path).add(b"{}", "why")
+    RefusedRecords(tmp_path).add(b"{}", "why")
     (tmp_path / "3").mkdir()
     async with a_log(tmp_path / "0") as ended, a_log(tmp_path / "1") as rotten:
         await ended.append([b"delivered", b"one", b"two"])
@@ -47,7 +48,7 @@ def test_a_journal_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_a_refused_fact_that_finds_no_room_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "refused.jsonl").mkdir()
     with pytest.raises(LogUnwritable):
-        RefusedFacts(tmp_path).add(b"{}", "why")
+        RefusedRecords(tmp_path).add(b"{}", "why")
 
 
 def a_line(minute: float, name: str) -> bytes:
@@ -70,15 +71,15 @@ async def test_what_processes_left_is_taken_in_the_order_it_was_heard_whoever_he
     logs = [slots.own, *slots.adopted]
     try:
         assert slots.own.directory.name == "0"
-        payloads = [each.record.payload for each in await first_of(logs, 100)]
+        payloads = [each.record.payload for each in await first_of(logs, 100, heard_at)]
         a, c, e, b, clock, none, naive, d, f = [line for lines in left for line in lines]
         assert payloads == [a, b, clock, none, naive, c, d, e, f]
-        assert [each.record for each in await first_of(logs, 2)] == [
+        assert [each.record for each in await first_of(logs, 2, heard_at)] == [
             (await log.read(limit=1))[0] for log in logs[:2]
         ]
         for log in logs:
             await log.advance(10)
-        assert await first_of(logs, 100) == []
+        assert await first_of(logs, 100, heard_at) == []
     finally:
         for log in logs:
             await log.close()

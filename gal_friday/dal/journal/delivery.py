@@ -9,10 +9,10 @@ from typing import TypeVar
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import APPLY_FILLS, FillOutcome, FillResult, outcomes_of
 from gal_friday.dal.journal.facts import Fact, OrderFact, ReportedFill
-from gal_friday.dal.journal.refused import RefusedFacts
 from gal_friday.dal.journal.stats import JournalStats
 from gal_friday.dal.models.types import dumps
 from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.durable_log.refused import RefusedRecords
 from gal_friday.errors import (
     AlreadyExists,
     DatabaseError,
@@ -84,7 +84,7 @@ async def apply_reports(
 class FactDelivery:
     """Takes records of a journal to a database."""
 
-    def __init__(self, pool: DatabaseConnectionPool, refused: RefusedFacts, stats: JournalStats) -> None:
+    def __init__(self, pool: DatabaseConnectionPool, refused: RefusedRecords, stats: JournalStats) -> None:
         self._pool = pool
         self._refused = refused
         self._stats = stats

@@ -11,11 +11,12 @@ from typing import Any, Self, TypeVar
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.journal.delivery import FactDelivery, is_away
-from gal_friday.dal.journal.merging import first_of
-from gal_friday.dal.journal.refused import RefusedFacts
-from gal_friday.dal.journal.slots import Slots, claim, remove_empty
+from gal_friday.dal.journal.facts import heard_at
 from gal_friday.dal.journal.stats import JournalStats
 from gal_friday.durable_log.log import DurableLog
+from gal_friday.durable_log.merging import first_of
+from gal_friday.durable_log.refused import RefusedRecords
+from gal_friday.durable_log.slots import Slots, claim, give_up
 from gal_friday.errors import DatabaseUnavailable, LogFull, LogUnwritable, PersistenceError
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class FactJournal:
         self._done: dict[DurableLog, int] = {}
         self._is_closing = False
         if directory is not None and slots is not None:
-            self._refused = RefusedFacts(directory)
+            self._refused = RefusedRecords(directory)
             self._delivery = FactDelivery(pool, self._refused, self._stats)
             self._stats.adopted = self.pending()
             self._stats.refused = len(self._refused.lines())
@@ -165,7 +166,7 @@ class FactJournal:
         if not self._refused.lines():
             return 0
         with await asyncio.to_thread(self._refused.locked):
-            if facts := self._refused.facts():
+            if facts := self._refused.records():
                 await self.keep(facts)
             self._refused.path.unlink()
             self._stats.refused = 0
@@ -193,14 +194,12 @@ class FactJournal:
                 "facts stay in the journal",
                 extra={"facts": pending, "directory": str(self._directory), "error": self._stats.last_error},
             )
-        for each in self._logs:
-            await each.close(remove_if_empty=True)
         assert self._directory is not None
-        remove_empty(dict.fromkeys([self._directory, *self._slots.made]))
+        await give_up(self._directory, self._slots)
 
     @property
     def _logs(self) -> Sequence[DurableLog]:
-        return [] if self._slots is None else [self._slots.own, *self._slots.adopted]
+        return [] if self._slots is None else self._slots.all
 
     def _abandon(self, attempt: "asyncio.Task[Any]") -> None:
         attempt.cancel()
@@ -231,7 +230,7 @@ class FactJournal:
         """Deliver a batch; False where there was none. Raises why it is not possible."""
         async with self._one_at_a_time:
             await self._advance()
-            batch = await first_of(self._logs, self._batch)
+            batch = await first_of(self._logs, self._batch, heard_at)
             if not batch:
                 self._stats.last_error = None
                 self._idle_if_nothing_waits()
