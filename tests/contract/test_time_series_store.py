@@ -305,6 +305,7 @@ async def test_candles_nobody_stored_are_made_of_shorter_ones(store: TimeSeriesS
         interval: str,
         minute: int,
         prices: Sequence[int],
+        *,
         volume: int,
         vwap: Decimal | int,
         final: bool = True,
