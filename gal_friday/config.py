@@ -208,6 +208,7 @@ class InfluxSettings(_Slice):
 class SpoolSettings(_Slice):
     """How points go to their store in the background, and where they wait while it is away."""
 
+    enabled: bool = Field(True, description="Take points to their store in the background: db.points")
     directory: Path | None = Field(
         None, description="Where, on a disk of this machine; empty: spool/ in embedded.data_directory"
     )

@@ -64,10 +64,14 @@ class Database(Repositories):
     def points(self) -> TimeSeriesWriter:
         """Takes points to `time_series` in the background: `db.points.write(…)` never waits.
 
-        Raises ConfigurationError for a database that `open_database` did not open.
+        Raises ConfigurationError for a database that `open_database` did not open, or did without a writer.
         """
         if self._points is None:
-            raise ConfigurationError("nothing writes in the background; open it with open_database")
+            raise ConfigurationError(
+                "nothing writes in the background",
+                variable="GAL_FRIDAY_SPOOL__ENABLED",
+                accepted="true, and a database opened with open_database",
+            )
         return self._points
 
     def __getattr__(self, name: str) -> Any:

@@ -27,7 +27,7 @@ class TimeSeries:
     """Where time series are asked for (`store`), and how they get there without a wait (`writer`)."""
 
     store: TimeSeriesStore
-    writer: TimeSeriesWriter
+    writer: TimeSeriesWriter | None
 
 
 @asynccontextmanager
@@ -35,9 +35,13 @@ async def open_time_series(settings: Settings, pool: DatabaseConnectionPool) -> 
     """Time series in InfluxDB where `influxdb.url` is set, else in the database of *pool*.
 
     A server that is away holds nothing up: points wait in the spool meanwhile, those of ended processes
-    too. Raises ConfigurationError where nothing can be written there.
+    too. Without a writer where `spool.enabled` is off. Raises ConfigurationError where nothing can be written
+    there.
     """
     async with open_store(settings, pool) as store:
+        if not settings.spool.enabled:
+            yield TimeSeries(store, None)
+            return
         writer = await open_writer(settings, store)
         try:
             yield TimeSeries(store, writer)
@@ -102,7 +106,7 @@ async def open_writer(
             f"points cannot be kept there while their store is away: {error.explanation}",
             variable="GAL_FRIDAY_SPOOL__DIRECTORY",
             directory=str(directory),
-            accepted="a directory to write in",
+            accepted="a directory to write in; or GAL_FRIDAY_SPOOL__ENABLED=false",
         ) from error
 
 

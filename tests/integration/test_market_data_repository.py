@@ -88,6 +88,30 @@ async def test_a_live_candle_is_replaced_as_a_whole_until_it_is_final(uow: UnitO
     assert (await stored()).close == Decimal(104), "a final candle may be corrected by another"
 
 
+async def test_a_final_candle_gives_way_to_one_of_the_same_or_a_better_source(uow: UnitOfWork) -> None:
+    async def store(close: int, quality: int, *, is_final: bool = True) -> UpsertCounts:
+        candle = a_candle(close=Decimal(close), data_quality_score=quality, is_final=is_final)
+        return await uow.market_data.store_candles([candle])
+
+    assert await store(101, 90, is_final=False) == UpsertCounts(1, 0, 0)
+    assert await store(102, 10) == UpsertCounts(0, 1, 0), "one that still changes gives way to any"
+    assert await store(103, 9) == UpsertCounts(0, 0, 1)
+    assert await store(104, 10) == UpsertCounts(0, 1, 0)
+    assert await store(105, 100, is_final=False) == UpsertCounts(0, 0, 1)
+    assert await store(106, 100) == UpsertCounts(0, 1, 0)
+    assert closes(await uow.market_data.get_latest_candles(*SERIES)) == [106]
+
+
+async def test_of_candles_stored_together_the_best_stands(uow: UnitOfWork) -> None:
+    candles = [
+        a_candle(close=Decimal(101), data_quality_score=99),
+        a_candle(close=Decimal(102)),
+        a_candle(close=Decimal(103), data_quality_score=50),
+    ]
+    await uow.market_data.store_candles(candles)
+    assert closes(await uow.market_data.get_latest_candles(*SERIES)) == [102]
+
+
 async def test_of_a_live_and_a_final_candle_stored_together_the_final_one_stands(uow: UnitOfWork) -> None:
     await uow.market_data.store_candles(
         [a_candle(close=Decimal(102), is_final=True), a_candle(close=Decimal(101), is_final=False)]

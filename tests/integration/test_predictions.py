@@ -97,6 +97,15 @@ async def test_points_a_crash_kept_back_are_sent_again(opened: Database, model: 
     assert await points_of(opened, model.id) == expected
 
 
-async def test_a_database_opened_without_a_writer_says_so(database: Database) -> None:
+async def test_a_database_opened_without_a_writer_says_so(database: Database, database_url: URL) -> None:
     with pytest.raises(ConfigurationError, match="open_database"):
         _ = database.points
+    url = database_url.render_as_string(hide_password=False)
+    settings = Settings(
+        database={"url": url, "migrate_on_open": False},
+        spool={"enabled": False, "directory": "/proc/nobody/writes/here"},
+    )
+    async with open_database(settings) as opened:
+        await opened.time_series.write_points([])
+        with pytest.raises(ConfigurationError, match="GAL_FRIDAY_SPOOL__ENABLED"):
+            _ = opened.points

@@ -41,7 +41,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def settings(endpoint: InfluxEndpoint, tmp_path: Path) -> Settings:
+def settings(endpoint: InfluxEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("GAL_FRIDAY_SPOOL__DIRECTORY")  # it would win over the file
     (tmp_path / "settings.toml").write_text(
         "[influxdb]\n" + "".join(f'{name} = "{value}"\n' for name, value in endpoint.settings.items())
     )
@@ -132,6 +133,7 @@ async def test_without_an_influxdb_points_go_to_the_database(database_url: URL, 
     ):
         assert isinstance(series.store, PostgresTimeSeriesStore)
         assert await series.store.latest("m") == POINT
+        assert series.writer is not None
         series.writer.write(Point("m", {"exchange": "kraken"}, {"value": 2.5}, 9))
         await series.writer.drain()
         assert len(await series.store.query_data("m", start=0, end=100)) == 2

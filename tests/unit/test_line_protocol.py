@@ -67,6 +67,18 @@ def test_a_line_is_the_librarys_or_is_refused_for_a_reason(
         assert not any(map(MISREAD.search, keys))
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(0.0, -0.0, 1.0, 100.0, 0.1, 1e-4, 1e-5, -1.5e-5, 9.999e-5, 1e-6, 5e-324, 2.2250738585072014e-308),
+        *(1e15, 1e16, 9007199254740993.0, 123456789012345680.0, 1e17, 1e21, 1e22, 1.7976931348623157e308),
+        *(0, -1, 2**63 - 1, -(2**63), True, False, "", "true", 'say "no"\\', "a\nb"),
+    ],
+)
+def test_a_value_alone_is_written_as_the_library_writes_it(value: FieldValue) -> None:
+    assert line(Point("m", {}, {"f": value}, 1)) == library("m", {}, {"f": value}, 1)
+
+
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_a_float_is_read_back_as_the_same_float_with_either_json_writer(floats: list[float]) -> None:
     points = [Point("m", {}, {"f": value}, 1) for value in floats]

@@ -43,6 +43,8 @@ def _rows(path: Path, columns: Sequence[str], batches: Iterator[Any], pa: Any) -
     while True:
         try:
             batch = next(batches, None)
+            if batch is not None:
+                batch.validate(full=True)  # offsets that lead elsewhere would be followed
         except (pa.ArrowException, OSError) as error:
             refuse(path, f"is damaged: {error}", at=f"row {number + 1}")
         if batch is None:
