@@ -305,6 +305,7 @@ async def test_candles_nobody_stored_are_made_of_shorter_ones(store: TimeSeriesS
         interval: str,
         minute: int,
         prices: Sequence[int],
+        *,
         volume: int,
         vwap: Decimal | int,
         final: bool = True,
@@ -313,19 +314,21 @@ async def test_candles_nobody_stored_are_made_of_shorter_ones(store: TimeSeriesS
         rest = (opened, high, low, close, Decimal(volume), Decimal(vwap), volume, final)
         return Ohlcv(name, "A/B", interval, NOON + minute * MINUTE, *rest)
 
-    def minute(number: int, final: bool = True) -> Ohlcv:
+    def minute(number: int, *, final: bool = True) -> Ohlcv:
         price = number + 10
-        return candle("1m", number, (price, price + 2, price - 1, price + 1), number, price, final)
+        return candle(
+            "1m", number, (price, price + 2, price - 1, price + 1), volume=number, vwap=price, final=final
+        )
 
-    stored = candle("5m", 10, (20, 22, 19, 21), 10, 20)
+    stored = candle("5m", 10, (20, 22, 19, 21), volume=10, vwap=20)
     await store.write_market_data(*map(minute, range(6)), minute(7, final=False), stored)
     found = await store.query_ohlcv(name, "A/B", "5m", NOON - MINUTE, NOON + 15 * MINUTE)
     of_two = found[1].vwap
     assert of_two is not None
     assert abs(of_two - Decimal(15 * 5 + 17 * 7) / 12) < Decimal("1e-15")
     assert found == [
-        candle("5m", 0, (10, 16, 9, 15), 10, 13),
-        candle("5m", 5, (15, 19, 14, 18), 12, of_two, final=False),
+        candle("5m", 0, (10, 16, 9, 15), volume=10, vwap=13),
+        candle("5m", 5, (15, 19, 14, 18), volume=12, vwap=of_two, final=False),
         stored,
     ]
     assert await store.query_ohlcv(name, "A/B", "7m", NOON, NOON + MINUTE) == []

@@ -242,44 +242,6 @@ async def test_hours_no_longer_in_the_bucket_come_from_the_long_term_one(endpoin
         assert [candle.close for candle in found] == [Decimal("100.1"), Decimal(7)]
 
 
-@pytest.mark.influxdb
-@pytest.mark.parametrize("kind", [REAL] if real_server() else [], ids=str)
-async def test_the_server_makes_hours_of_minutes_and_days_of_hours(kind: str) -> None:
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-    minutes = [
-        Ohlcv(
-            "kraken",
-            pair,
-            "1m",
-            midnight + number * timedelta(minutes=1),
-            *(Decimal(number + 1), Decimal(number + 3), Decimal("0.5"), Decimal(number + 2)),
-            Decimal(number % 7),
-            vwap=Decimal(number + 1) if pair == "A/B" and number % 3 else None,
-            trades_count=number,
-        )
-        for pair in ("A/B", "C/D")
-        for number in range(24 * 60)
-    ]
-    async with served(kind) as given:
-        both = given.model_copy(update={"long_term_bucket": f"{given.bucket}-long"})
-        async with TimeSeriesDB(both) as db:
-            await db.ensure_bucket()
-            await db.write_market_data(*minutes)
-            for _ in range(2):  # a repetition changes nothing
-                for name in ("gal_friday candles 1m to 1h", "gal_friday candles 1h to 1d"):
-                    await run_task(db, both, name, midnight + timedelta(days=1))
-            end = midnight + timedelta(days=1)
-            for pair in ("A/B", "C/D"):
-                of_pair = [candle for candle in minutes if candle.trading_pair == pair]
-                hours = await db.query_ohlcv("kraken", pair, "1h", midnight, end)
-                days = await db.query_ohlcv("kraken", pair, "1d", midnight, end)
-                assert len(hours) == 24
-                for number, hour in enumerate(hours):
-                    assert_sums_up(hour, of_pair[60 * number : 60 * number + 60])
-                assert_sums_up(days[0], of_pair)
-            await remove(db, both)
-
-
 async def run_task(db: TimeSeriesDB, settings: InfluxSettings, name: str, when: datetime) -> None:
     """Let the task run as if it was scheduled for *when*, to its end."""
     found = await db._call("GET", "/api/v2/tasks", query={"name": name, "org": str(settings.org)})
@@ -404,3 +366,42 @@ def test_one_module_alone_knows_the_client_library() -> None:
 def _imported_by(path: Path) -> set[str]:
     words = [line.split() for line in path.read_text().splitlines()]
     return {line[1].partition(".")[0] for line in words if len(line) > 1 and line[0] in ("import", "from")}
+
+
+if real_server():  # the tests' own runs no tasks
+
+    @pytest.mark.influxdb
+    async def test_the_server_makes_hours_of_minutes_and_days_of_hours() -> None:
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        minutes = [
+            Ohlcv(
+                "kraken",
+                pair,
+                "1m",
+                midnight + number * timedelta(minutes=1),
+                *(Decimal(number + 1), Decimal(number + 3), Decimal("0.5"), Decimal(number + 2)),
+                Decimal(number % 7),
+                vwap=Decimal(number + 1) if pair == "A/B" and number % 3 else None,
+                trades_count=number,
+            )
+            for pair in ("A/B", "C/D")
+            for number in range(24 * 60)
+        ]
+        async with served(REAL) as given:
+            both = given.model_copy(update={"long_term_bucket": f"{given.bucket}-long"})
+            async with TimeSeriesDB(both) as db:
+                await db.ensure_bucket()
+                await db.write_market_data(*minutes)
+                for _ in range(2):  # a repetition changes nothing
+                    for name in ("gal_friday candles 1m to 1h", "gal_friday candles 1h to 1d"):
+                        await run_task(db, both, name, midnight + timedelta(days=1))
+                end = midnight + timedelta(days=1)
+                for pair in ("A/B", "C/D"):
+                    of_pair = [candle for candle in minutes if candle.trading_pair == pair]
+                    hours = await db.query_ohlcv("kraken", pair, "1h", midnight, end)
+                    days = await db.query_ohlcv("kraken", pair, "1d", midnight, end)
+                    assert len(hours) == 24
+                    for number, hour in enumerate(hours):
+                        assert_sums_up(hour, of_pair[60 * number : 60 * number + 60])
+                    assert_sums_up(days[0], of_pair)
+                await remove(db, both)

@@ -34,13 +34,17 @@ async def endpoint() -> AsyncIterator[InfluxEndpoint]:
         yield endpoint
 
 
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAL_FRIDAY_SPOOL__DIRECTORY", str(tmp_path / "spool"))
+    return tmp_path / "spool"
+
+
 @pytest.fixture
 def settings(endpoint: InfluxEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("GAL_FRIDAY_SPOOL__DIRECTORY")  # it would win over the file
     (tmp_path / "settings.toml").write_text(
-        "[influxdb]\n"
-        + "".join(f'{name} = "{value}"\n' for name, value in endpoint.settings.items())
-        + f'[spool]\ndirectory = "{tmp_path / "spool"}"\n'
+        "[influxdb]\n" + "".join(f'{name} = "{value}"\n' for name, value in endpoint.settings.items())
     )
     return Settings.load(tmp_path / "settings.toml")
 
@@ -117,9 +121,7 @@ async def test_a_damaged_file_is_named_and_exported_around(settings: Settings, t
 
 async def test_without_an_influxdb_points_go_to_the_database(database_url: URL, tmp_path: Path) -> None:
     url = database_url.set(drivername="postgresql").render_as_string(hide_password=False)
-    (tmp_path / "settings.toml").write_text(
-        f'[database]\nurl = "{url}"\n[spool]\ndirectory = "{tmp_path / "spool"}"\n'
-    )
+    (tmp_path / "settings.toml").write_text(f'[database]\nurl = "{url}"\n')
     settings = Settings.load(tmp_path / "settings.toml")
     await left_behind(settings, Batch.of(LINES.splitlines()[0], 1))
     done = await flushed(tmp_path)
