@@ -347,8 +347,8 @@ class BaseRepository(Generic[M]):
     ) -> M | None:
         """Store *entity* and give it back as stored, or None where a row with its *key* is there already.
 
-        Without *key* that is any unique key of the table. *where* is the condition of a unique index over some rows only. One statement: of several transactions
-        that try at once, the first to commit has the row.
+        Without *key* that is any unique key of the table; *where* is the condition of an index over some
+        rows only. One statement: of several transactions that try at once, the first to commit has the row.
         """
         names = None if key is None else [direction(self.model, item).column.name for item in key]
         statement = insert(self.model).values(given_values(entity))
