@@ -5,7 +5,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from gal_friday.dal.models import (
+    Candle,
     CashFlowKind,
+    MarketTrade,
     Order,
     OrderStatus,
     ProcessingStatus,
@@ -15,7 +17,10 @@ from gal_friday.dal.models import (
     StrategyState,
     TradeStatus,
 )
+from gal_friday.dal.series_rows import rows_of
 from gal_friday.dal.unit_of_work import UnitOfWork
+from gal_friday.timeseries.instants import nanoseconds
+from gal_friday.timeseries.points import Point
 from tests.factories import (
     a_candle,
     a_cash_flow,
@@ -88,10 +93,33 @@ async def _fills(uow: UnitOfWork) -> None:
     await uow.execution.apply_fills([a_fill(order) for order in orders])
 
 
+_REST_OF_A_TRADE = (MarketTrade.trade_id, MarketTrade.price, MarketTrade.quantity)
+_REST_OF_A_CANDLE = (Candle.open, Candle.high, Candle.low, Candle.close, Candle.volume)
+
+
+def _many_candles() -> list[Candle]:
+    """So many that they travel another way."""
+    return [a_candle(trading_pair=PAIR, timestamp=NOW + timedelta(minutes=step)) for step in range(600)]
+
+
+async def _merge(uow: UnitOfWork) -> None:
+    await uow.series_points.merge(rows_of([Point("m4", {"host": "a"}, {"value": 1.0}, NOW)]))
+
+
 #: What every table can be asked, asked of orders.
 BASE_CALLS: Mapping[str, list[Call]] = {
     "add": [lambda uow: uow.orders.add(an_order_here())],
     "add_many": [lambda uow: uow.orders.add_many([an_order_here(), an_order_here()])],
+    "add_rows": [
+        lambda uow: uow.market_trades.add_rows(
+            [MarketTrade.exchange, MarketTrade.trading_pair, MarketTrade.traded_at, *_REST_OF_A_TRADE],
+            [(EXCHANGE, PAIR, NOW, "new", Decimal(1), Decimal(1))],
+        )
+    ],
+    "frame": [
+        lambda uow: uow.orders.frame(Order.signal_id == identifier(ENDED), kind="arrow"),
+        lambda uow: uow.orders.frame(Order.id.in_([identifier(ENDED)]), kind="arrow", exact=False),
+    ],
     "get": [lambda uow: uow.orders.get(identifier(ENDED))],
     "one": [lambda uow: uow.orders.one(identifier(ENDED))],
     "update": [_update],
@@ -101,7 +129,16 @@ BASE_CALLS: Mapping[str, list[Call]] = {
     "exists": [lambda uow: uow.orders.exists(Order.position_id == identifier(ENDED))],
     "page": [_page],
     "stream": [_stream],
-    "upsert_many": [lambda uow: uow.market_data.upsert_many([a_candle(trading_pair=PAIR)])],
+    "upsert_many": [
+        lambda uow: uow.market_data.upsert_many([a_candle(trading_pair=PAIR)]),
+        lambda uow: uow.market_data.upsert_many(_many_candles()),
+    ],
+    "upsert_rows": [
+        lambda uow: uow.market_data.upsert_rows(
+            [Candle.exchange, Candle.trading_pair, Candle.timeframe, Candle.timestamp, *_REST_OF_A_CANDLE],
+            [(EXCHANGE, PAIR, "1m", NOW, *[Decimal(1)] * 5)],
+        )
+    ],
 }
 
 CALLS: Mapping[str, list[Call]] = {
@@ -305,11 +342,31 @@ CALLS: Mapping[str, list[Call]] = {
     "market_data.get_latest_candles": [
         lambda uow: uow.market_data.get_latest_candles(EXCHANGE, PAIR, "1m", limit=5)
     ],
+    "market_data.query_ohlcv": [
+        lambda uow: uow.market_data.query_ohlcv(EXCHANGE, PAIR, "1h", DAY_AGO, NOW),
+    ],
+    "market_data.gaps": [lambda uow: uow.market_data.gaps(EXCHANGE, PAIR, "1m", DAY_AGO, NOW)],
+    "market_data.coverage": [
+        lambda uow: uow.market_data.coverage(exchange=EXCHANGE, trading_pair=PAIR, timeframe="1m")
+    ],
     "market_data.store_candles": [lambda uow: uow.market_data.store_candles([a_candle(trading_pair=PAIR)])],
     "market_trades.between": [lambda uow: uow.market_trades.between(EXCHANGE, PAIR, DAY_AGO, NOW)],
     "series_points.between": [
         lambda uow: uow.series_points.between("m4", DAY_AGO, NOW),
         lambda uow: uow.series_points.between("m4", DAY_AGO, NOW, tags={"host": "a"}, limit=10),
+    ],
+    "series_points.merge": [_merge],
+    "series_points.field_types": [lambda uow: uow.series_points.field_types("m4", newest=100)],
+    "series_points.points": [
+        lambda uow: uow.series_points.points("m4", {}, newest=10),
+        lambda uow: uow.series_points.points(
+            "m4", {"host": "a"}, start_ns=nanoseconds(DAY_AGO), end_ns=nanoseconds(NOW)
+        ),
+    ],
+    "series_points.delete_points": [
+        lambda uow: uow.series_points.delete_points(
+            "m4", {}, start_ns=nanoseconds(HOUR_AGO), end_ns=nanoseconds(NOW)
+        )
     ],
     "backtests.find_identical": [
         lambda uow: uow.backtests.find_identical(
@@ -380,6 +437,7 @@ CALLS: Mapping[str, list[Call]] = {
 #: Methods that read what they are asked about, all of it, and why that is right.
 READS_ALL = {
     "count": "how many there are takes reading them, as its description says",
+    "market_data.coverage": "it counts every candle of the series it is asked about",
     "cash_flows.totals": "an account's whole cash, compared with the books by audits",
     "positions.get_position_summary": "totals over all of an account's positions, for reports",
 }

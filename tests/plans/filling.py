@@ -125,6 +125,7 @@ BY_COLUMN = {
     "predictions.model_id": "lpad(to_hex(n % 10 + 1), 32, '0')::uuid",
     "series_points.series_hash": f"lpad(to_hex(n % {PAIRS}), 32, '0')::uuid",
     "series_points.measurement": "'m' || n % 10",
+    "series_points.fields": """'{"value": 1.5}'""",
     "system_logs.log_level": f"CASE WHEN {_IS_OPEN} THEN 'ERROR' ELSE 'INFO' END",
     "system_logs.source_module": "'module' || n % 10",
     "system_logs.category": "'category' || n % 10",

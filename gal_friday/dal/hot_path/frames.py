@@ -36,6 +36,11 @@ async def frame_of(
     arrow, csv = _library("pyarrow", "frames"), _library("pyarrow.csv", "frames")
     sent = (_sent(column, exact=exact).label(name) for name, column in columns.items())
     text = await place.copy_out(*with_values(query.with_only_columns(*sent, maintain_column_froms=True)))
+    schema = arrow.schema(
+        [(name, _kept(arrow, column.type, exact=exact)) for name, column in columns.items()]
+    )
+    if not text:
+        return _INTO[kind](schema.empty_table())
     table = csv.read_csv(
         arrow.py_buffer(text),
         read_options=csv.ReadOptions(column_names=list(columns)),
@@ -49,12 +54,7 @@ async def frame_of(
             false_values=["f"],
         ),
     )
-    times = {name for name, column in columns.items() if isinstance(column.type, UtcDateTime)}
-    schema = [
-        field.with_type(arrow.timestamp("us", tz="UTC")) if field.name in times else field
-        for field in table.schema
-    ]
-    return _INTO[kind](table.cast(arrow.schema(schema)))
+    return _INTO[kind](table.cast(schema))
 
 
 def _sent(column: Column[Any], *, exact: bool) -> ColumnElement[Any]:
@@ -66,13 +66,21 @@ def _sent(column: Column[Any], *, exact: bool) -> ColumnElement[Any]:
     return column
 
 
+def _kept(arrow: Any, kind: TypeEngine[Any], *, exact: bool) -> Any:
+    """The type of a column in the frame."""
+    if isinstance(kind, UtcDateTime):
+        return arrow.timestamp("us", tz="UTC")
+    if isinstance(kind, ExactNumeric) and exact and kind.precision > 38:
+        return arrow.decimal256(kind.precision, kind.scale)
+    return _read(arrow, kind, exact=exact)
+
+
 def _read(arrow: Any, kind: TypeEngine[Any], *, exact: bool) -> Any:
-    """The type of a column as it comes."""
+    """The type of a column as it comes: the nearest that Arrow reads from CSV."""
     if isinstance(kind, ExactNumeric):
         if not exact:
             return arrow.float64()
-        decimal = arrow.decimal128 if kind.precision <= 38 else arrow.decimal256
-        return decimal(kind.precision, kind.scale)
+        return arrow.decimal128(kind.precision, kind.scale) if kind.precision <= 38 else arrow.string()
     known = {
         UtcDateTime: arrow.int64,
         AnyWholeNumber: arrow.int64,
