@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -13,7 +12,6 @@ from weakref import WeakSet
 
 from sqlalchemy import Text, bindparam, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ResourceClosedError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -28,6 +26,7 @@ from gal_friday.dal.error_translation import (
     refuse_void_transaction,
     translate_orm_errors,
 )
+from gal_friday.dal.health import HealthReport, checked_health, connect_first
 from gal_friday.dal.hot_path.place import TELL_OF_NEW
 from gal_friday.dal.hot_path.rows import Values
 from gal_friday.dal.hot_path.statements import Record, Statement, fetch, statement_of
@@ -57,8 +56,6 @@ from gal_friday.errors import (
     PersistenceError,
 )
 
-HEALTH_QUERY = text("SELECT current_setting('server_version'), pg_is_in_recovery()")
-
 # Parameters that last as long as the transaction this statement opens.
 BEGIN = text(
     "SELECT set_config(name, value, true)"
@@ -79,17 +76,6 @@ log = logging.getLogger(__name__)
 def lease_clock() -> float:
     """Seconds on a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-@dataclass(frozen=True, slots=True)
-class HealthReport:
-    """The answer to one question put to the server, or why there was none."""
-
-    ok: bool
-    latency_seconds: float
-    server_version: str | None = None
-    in_recovery: bool | None = None
-    error: str | None = None
 
 
 class DatabaseConnectionPool:
@@ -151,7 +137,7 @@ class DatabaseConnectionPool:
                 return
             engine = make_engine(self._settings, self._url, parameters=self._attribution)
             try:
-                await self.retry(lambda: _connect_first(engine), work=Work.BEGIN)
+                await self.retry(lambda: connect_first(engine), work=Work.BEGIN)
             except BaseException:
                 await engine.dispose()
                 raise
@@ -401,23 +387,7 @@ class DatabaseConnectionPool:
 
     async def health_check(self, *, timeout_seconds: float = 5.0) -> HealthReport:
         """Ask the server something simple; a database that does not answer is reported, not raised."""
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                # A second time after ConnectionLost: the server may be back and only the connection stale.
-                version, in_recovery = await retry(
-                    lambda: _ask_for_health(self.engine),
-                    work=Work.READ,
-                    timeout_seconds=timeout_seconds,
-                    attempts=2,
-                )
-        except TimeoutError:
-            return HealthReport(
-                False, time.monotonic() - started, error=f"no answer in {timeout_seconds:g} s"
-            )
-        except PersistenceError as error:
-            return HealthReport(False, time.monotonic() - started, error=str(error))
-        return HealthReport(True, time.monotonic() - started, version, in_recovery)
+        return await checked_health(self.engine, timeout_seconds=timeout_seconds)
 
     def stats(self) -> PoolStats:
         """Figures of the pool now. Raises DatabaseUnavailable while it is not open."""
@@ -441,17 +411,3 @@ class DatabaseConnectionPool:
 def _of_ours(session: AsyncSession) -> UnitOfWorkSession:
     assert isinstance(session.sync_session, UnitOfWorkSession)
     return session.sync_session
-
-
-async def _connect_first(engine: AsyncEngine) -> None:
-    """The connection on which SQLAlchemy asks what kind of server this is, and is surprised if it breaks."""
-    try:
-        await _ask_for_health(engine)
-    except (ResourceClosedError, NotImplementedError) as error:
-        raise ConnectionLost("it broke while the server was being looked at") from error
-
-
-async def _ask_for_health(engine: AsyncEngine) -> tuple[str, bool]:
-    async with engine.connect() as connection:
-        version, in_recovery = (await connection.execute(HEALTH_QUERY)).one()
-    return version, in_recovery

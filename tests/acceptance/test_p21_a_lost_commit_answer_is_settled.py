@@ -220,7 +220,8 @@ async def test_a_server_away_for_longer_than_one_may_wait_is_asked_when_it_is_ba
         async with relay.url() as struck_url, opened(struck_url, retry_timeout_seconds=0.3) as struck:
             with pytest.raises(CommitUnknown) as caught:
                 await store(struck, name)
-            assert isinstance(caught.value.__cause__, DatabaseUnavailable)
+            # The server refused, or the last question was still open when time was over.
+            assert isinstance(caught.value.__cause__, DatabaseUnavailable | TimeoutError)
             marker = marker_of(caught.value)
         await asyncio.to_thread(breakable_server.kill)
         await asyncio.to_thread(breakable_server.start)
