@@ -35,7 +35,8 @@ async def add_rows(
     defaults = {name: value for name, value in rows.defaults.items() if name not in names}
     makes_ids = rows.is_identified and "id" not in names
     columns = [*named, *(rows.columns[name] for name in [*defaults, *(["id"] if makes_ids else [])])]
-    if unknown := [column.name for column in columns if not can_be_copied(column)]:
+    unknown = [column.name for column in columns if not (rows.is_plain and can_be_copied(column))]
+    if unknown:
         raise InvalidFilter("rows with these columns are stored by add_many", columns=unknown)
 
     def completed() -> Iterator[Batch]:

@@ -50,9 +50,6 @@ class Statement:
                     value = bind(value)
                 except InvalidValue as error:
                     raise located(error, self.sent({name: value})) from error
-                except OverflowError as error:  # a time that lies beyond the last one there is in UTC
-                    failure = InvalidValue(str(error), value=value)
-                    raise located(failure, self.sent({name: value})) from error
             arguments.append(value)
         return arguments
 

@@ -146,20 +146,13 @@ def _one_by_one(column: Column[Any], values: Sequence[Any], first_row: int) -> T
     for row, value in enumerate(values, first_row):
         try:
             if value is not None:
-                texts.append(text(_accepted(kind, value)))
+                texts.append(text(kind.process_bind_param(value, DIALECT)))
         except InvalidValue as error:
             facts = {**error.facts, "table": column.table.name, "column": column.name, "row": row}
             if column.table.name in WITHHELD_TABLES:
                 facts.pop("value", None)
             raise InvalidValue(error.explanation, **facts) from None
     return texts
-
-
-def _accepted(kind: TypeDecorator[Any], value: Any) -> Any:
-    try:
-        return kind.process_bind_param(value, DIALECT)
-    except OverflowError as error:  # a time that lies beyond the last one there is in UTC
-        raise InvalidValue(str(error), value=value) from error
 
 
 @cache

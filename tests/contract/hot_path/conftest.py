@@ -6,11 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import delete, make_url
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.models import Base
+from gal_friday.dal.models import AccountLease, Base
 from gal_friday.database import Database
 from tests.contract.hot_path.paths import MODELS, Both, PoolOfTheORM, settable
 from tests.servers import PostgresServer
@@ -30,6 +30,7 @@ async def values_of_every_model(pool: DatabaseConnectionPool) -> dict[type[Base]
     """Valid values of a row of each model; what it refers to is stored."""
     async with pool.transaction() as uow:
         await uow.accounts.open_account("leaseless")
+        await uow.session.execute(delete(AccountLease).where(AccountLease.account_id == "leaseless"))
         rows = [await a_row_of(model, uow, **DEMANDS.get(model.__tablename__, {})) for model in MODELS]
         values = [given_values(row) for row in rows]
     return dict(zip(MODELS, values, strict=True))

@@ -156,7 +156,7 @@ def unfit(kind: Any) -> list[Any]:
         case TextArray():
             return [*common, "abc", [1], ["\x00"], ["\ud800"], {"a": 1}]
         case Flag():
-            return [*common, 1, "true"]
+            return [*common, 4711, "true"]
         case Identifier():
             return [*common, "not an id", 5]
         case InternetAddress():
