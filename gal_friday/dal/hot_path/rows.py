@@ -8,6 +8,7 @@ from sqlalchemy import Column, ColumnDefault, Table, inspect
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.orm import ClassManager, InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.sql.expression import SQLColumnExpression
 from sqlalchemy.types import TypeEngine
 
 from gal_friday.dal.models import Base
@@ -141,6 +142,8 @@ class Rows(Generic[M]):
         for name, default in self.defaults.items():
             if name not in values:
                 values[name] = default
+        if any(isinstance(value, SQLColumnExpression) for value in values.values()):
+            return None
         return values if all(name in values for name in self.key) else None
 
     def inserted(self, entity: M, values: Values, records: Sequence[Mapping[str, Any]]) -> None:
@@ -164,6 +167,8 @@ class Rows(Generic[M]):
             if name not in self.columns or name in self.key or name == self.version or name not in given:
                 return None
             value = given[name]
+            if isinstance(value, SQLColumnExpression):
+                return None
             if before is not value and before != value:
                 changes[name] = value
         if self.version is not None and given.get(self.version) is None:

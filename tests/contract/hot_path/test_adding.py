@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gal_friday.dal.models import Base
@@ -14,16 +14,15 @@ from tests.contract.hot_path.paths import (
     MODELS,
     Both,
     assert_same,
+    examples,
     result_of,
     rows_in,
-    rows_outside,
     state_of,
     stored_row,
 )
 from tests.contract.hot_path.values import changed, changes_of, misfits_of
 from tests.state import undone
 
-examples = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=12, phases=[Phase.generate])
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__tablename__)
 
 
