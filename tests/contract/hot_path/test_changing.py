@@ -109,10 +109,10 @@ async def test_an_expression_of_the_server_can_be_set(orders: list[tuple[UnitOfW
         await uow.orders.update(order)
         await uow.session.refresh(order)
         assert (order.retry_count, order.row_version) == (2, 2)
-        other = an_order(await uow.strategies.one(order.strategy_id), expires_at=func.now())
+        other = an_order(await uow.strategies.one(order.strategy_id), submitted_at=func.now())
         await uow.orders.add(other)
         await uow.session.refresh(other)
-        assert other.expires_at == other.created_at
+        assert other.submitted_at == other.created_at
 
 
 async def test_who_changes_what_was_changed_meanwhile_is_told_and_can_store_no_more(both: Both) -> None:
