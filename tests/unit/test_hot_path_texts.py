@@ -33,7 +33,17 @@ from gal_friday.errors import InvalidValue
 from tests.contract.hot_path.values import fitting, unfit
 
 KINDS: list[Any] = [
-    *(Money(), Cost(), Ratio(), UtcDateTime(), CalendarDate(), PlainText(8), PlainText(), Flag(), Identifier()),
+    *(
+        Money(),
+        Cost(),
+        Ratio(),
+        UtcDateTime(),
+        CalendarDate(),
+        PlainText(8),
+        PlainText(),
+        Flag(),
+        Identifier(),
+    ),
     *(WholeNumber(), LongNumber(), ClosedSet(OrderStatus), Json("object"), Json("array"), Json("any")),
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=repr)
@@ -57,9 +67,7 @@ def one_at_a_time(column: "Column[Any]", values: Sequence[Any], **how: bool) -> 
 @every_kind
 @examples
 @given(data=st.data(), is_escaped=st.booleans())
-def test_a_column_of_values_has_the_texts_of_each(
-    kind: Any, data: st.DataObject, is_escaped: bool
-) -> None:
+def test_a_column_of_values_has_the_texts_of_each(kind: Any, data: st.DataObject, is_escaped: bool) -> None:
     values = data.draw(st.lists(fitting(kind) | st.none(), max_size=6))
     column = column_of(kind)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,7 +82,9 @@ def meant(text: str | None) -> Any:
     if text is None:
         return None
     plain = text.replace("-", "") if len(text) == 36 else text
-    return plain.rstrip("0").rstrip(".") or "0" if "." in plain and plain.replace(".", "").isdigit() else plain
+    return (
+        plain.rstrip("0").rstrip(".") or "0" if "." in plain and plain.replace(".", "").isdigit() else plain
+    )
 
 
 @every_kind
@@ -96,7 +106,7 @@ def test_what_does_not_fit_is_refused_with_its_row(kind: Any, data: st.DataObjec
 
 
 def test_the_ends_of_time_are_the_infinities_the_driver_takes_them_for() -> None:
-    last, first = (moment.replace(tzinfo=UTC) for moment in (datetime.max, datetime.min))
+    last, first = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
     assert list(texts_of(column_of(UtcDateTime()), [last, first])) == ["infinity", "-infinity"]
     assert list(texts_of(column_of(CalendarDate()), [date.max, date.min])) == ["infinity", "-infinity"]
 

@@ -88,9 +88,7 @@ async def upsert_rowset(
     if in_order is not None and has_moment and rows.is_plain and can_be_copied(*columns):
         missing = {rows.columns[name].name: value for name, value in rows.defaults.items()}
         defaults = {name: value for name, value in missing.items() if name not in rowset.columns}
-        return await upsert_in(
-            place, table, columns, batches(in_order), defaults=defaults, conflict=conflict
-        )
+        return await upsert_in(place, table, columns, batches(in_order), defaults=defaults, conflict=conflict)
     returning = conflict(insert(table)).returning(was_inserted(table, key))
     flags = (await session.scalars(returning, rowset.in_order(table, key))).all()
     return sum(flags), len(flags) - sum(flags)

@@ -12,7 +12,7 @@ from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import AccountLease, Base
 from gal_friday.database import Database
-from tests.contract.hot_path.paths import MODELS, Both, PoolOfTheORM, settable
+from tests.contract.hot_path.paths import MODELS, Both, PoolOfTheORM
 from tests.servers import PostgresServer
 from tests.state import given_values
 from tests.valid_rows import a_row_of

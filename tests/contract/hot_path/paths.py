@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -174,7 +173,9 @@ def state_of(entity: Base, *, session: AsyncSession | None) -> dict[str, Any]:
     assert state.session is (None if session is None else session.sync_session)
     assert not state.modified
     assert state.key is not None
-    expected = tuple(values[inspect(type(entity)).get_property_by_column(c).key] for c in state.mapper.primary_key)
+    expected = tuple(
+        values[inspect(type(entity)).get_property_by_column(c).key] for c in state.mapper.primary_key
+    )
     assert state.key == (type(entity), expected, None)
     return {
         "is of": (state.transient, state.pending, state.persistent, state.detached),

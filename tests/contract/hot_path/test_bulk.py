@@ -79,9 +79,7 @@ async def test_many_rows_are_stored_the_same(both: Both, odd: dict[str, Any]) ->
         assert hot.facts.get("table") == orm.facts.get("table")
 
 
-COPIED = [
-    model for model in MODELS if rows_of(model).is_plain and can_be_copied(*settable(model).values())
-]
+COPIED = [model for model in MODELS if rows_of(model).is_plain and can_be_copied(*settable(model).values())]
 
 
 @pytest.mark.parametrize("model", COPIED, ids=lambda model: model.__tablename__)
@@ -121,7 +119,7 @@ async def test_a_row_copied_is_the_row_inserted(both: Both, model: type[Base], d
 
     hot, orm = await result_of(copied()), await result_of(inserted())
     if isinstance(hot, Refused) and isinstance(orm, Refused):
-        facts = {name: fact for name, fact in orm.facts.items() if name not in {"value"}}
+        facts = {name: fact for name, fact in orm.facts.items() if name != "value"}
         facts.pop("column", None) if "column" not in hot.facts else None
         assert hot.kind is orm.kind, (hot, orm)
         assert {name: hot.facts.get(name) for name in facts} == facts, (hot, orm)
@@ -130,7 +128,9 @@ async def test_a_row_copied_is_the_row_inserted(both: Both, model: type[Base], d
 
 
 def newest(model: type[Base]) -> list[Any]:
-    return [inspect(model).get_property_by_column(c).class_attribute.desc() for c in inspect(model).primary_key]
+    return [
+        inspect(model).get_property_by_column(c).class_attribute.desc() for c in inspect(model).primary_key
+    ]
 
 
 async def test_of_a_wrong_value_among_many_rows_the_row_is_named(both: Both) -> None:
@@ -152,10 +152,14 @@ async def test_of_a_wrong_value_among_many_rows_the_row_is_named(both: Both) -> 
 async def test_rows_whose_columns_copy_does_not_know_are_refused(both: Both) -> None:
     async with undone(both.hot.transaction()) as uow:
         with pytest.raises(InvalidFilter, match="add_many"):
-            await uow.strategies.add_rows([inspect(type(a_strategy())).attrs.trading_pairs.class_attribute], [])
+            await uow.strategies.add_rows(
+                [inspect(type(a_strategy())).attrs.trading_pairs.class_attribute], []
+            )
+        columns = inspect(uow.system_config.model).attrs
         with pytest.raises(InvalidFilter, match="add_many"):
-            columns = inspect(uow.system_config.model).attrs
-            await uow.system_config.add_rows([columns.key.class_attribute, columns.is_sensitive.class_attribute], [])
+            await uow.system_config.add_rows(
+                [columns.key.class_attribute, columns.is_sensitive.class_attribute], []
+            )
 
 
 async def test_a_row_that_is_there_already_stops_them_all(both: Both) -> None:
@@ -250,7 +254,7 @@ async def test_a_wrong_value_in_an_upsert_of_many_is_refused_as_in_one_of_few(bo
 async def test_an_upsert_of_many_twice_in_a_transaction_and_around_a_savepoint(both: Both) -> None:
     for database in both.each:
         async with undone(database.transaction()) as uow:
-            with pytest.raises(ZeroDivisionError):
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012 -- raised at its end
                 async with uow.savepoint():
                     await uow.market_data.upsert_many(candle(n) for n in range(600))
                     raise ZeroDivisionError
@@ -261,17 +265,14 @@ async def test_an_upsert_of_many_twice_in_a_transaction_and_around_a_savepoint(b
 
 async def test_times_at_the_very_end_are_the_same_however_they_were_stored(both: Both) -> None:
     """The driver takes the last moment there is for infinity."""
+    names = ["exchange", "trading_pair", "traded_at", "trade_id", "price", "quantity"]
     for last in (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)):
         for database in both.each:
             async with undone(database.transaction()) as uow:
                 copied = a_market_trade(traded_at=last)
                 await uow.market_trades.add_rows(
-                    [MarketTrade.exchange, MarketTrade.trading_pair, MarketTrade.traded_at]
-                    + [MarketTrade.trade_id, MarketTrade.price, MarketTrade.quantity],
-                    [
-                        (copied.exchange, copied.trading_pair, last, copied.trade_id)
-                        + (copied.price, copied.quantity)
-                    ],
+                    [inspect(MarketTrade).attrs[name].class_attribute for name in names],
+                    [tuple(getattr(copied, name) for name in names)],
                 )
                 await uow.market_trades.add(a_market_trade(traded_at=last))
                 assert await uow.market_trades.count(MarketTrade.traded_at == last) == 2

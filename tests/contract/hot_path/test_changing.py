@@ -37,7 +37,12 @@ def there(model: type[Base], values: Mapping[str, Any]) -> Base:
 
 
 async def changed_to(
-    database: Database, model: type[Base], values: Mapping[str, Any], changes: Mapping[str, Any], *, apart: bool
+    database: Database,
+    model: type[Base],
+    values: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    apart: bool,
 ) -> dict[str, Any]:
     """What becomes of a row that is changed, by an entity of the session or by one *apart* from it."""
     async with undone(database.transaction()) as uow:
@@ -137,8 +142,12 @@ async def test_moving_an_order_on_gives_the_same_order(orders: list[tuple[UnitOf
     for uow, order in orders:
         uow.session.expunge_all()
         moved = await uow.orders.transition(order.id, OrderStatus.NEW, exchange_order_id="OX-7")
-        assert (await uow.orders.transition(order.id, OrderStatus.CANCELED, at=NOON + timedelta(days=1))) is moved
+        assert (
+            await uow.orders.transition(order.id, OrderStatus.CANCELED, at=NOON + timedelta(days=1))
+        ) is moved
         row = await stored_row(uow.session, moved, given={})
         varying = {"id", "client_order_id", "strategy_id", "status_at", "submitted_at", "acknowledged_at"}
-        results.append({name: row[name] for name in row.keys() - varying} | state_of(moved, session=uow.session))
+        results.append(
+            {name: row[name] for name in row.keys() - varying} | state_of(moved, session=uow.session)
+        )
     assert_same(*results)

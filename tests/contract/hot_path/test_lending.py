@@ -1,4 +1,4 @@
-"""Connections lent for single statements: bounded with all others, starving nobody, named as they should be."""
+"""Connections lent for single statements: bounded with all others, and starving nobody."""
 
 import asyncio
 from typing import Any
@@ -9,10 +9,11 @@ from sqlalchemy import URL, text
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.models import OrderStatus
+from gal_friday.dal.models.types import dumps
 from gal_friday.database import Database
 from gal_friday.errors import PoolTimeout
-from tests.conftest import make_template
 from tests.concurrency import at_once
+from tests.conftest import make_template
 from tests.contract.hot_path.paths import PoolOfTheORM
 from tests.factories import a_log, a_strategy, an_order
 from tests.servers import PgBouncer, PostgresServer
@@ -32,7 +33,10 @@ def pool_of(url: URL, **settings: Any) -> DatabaseConnectionPool:
 async def test_statements_and_transactions_share_a_bounded_number_of_connections(
     database_url: URL, owner_url: URL
 ) -> None:
-    async with pool_of(database_url) as pool, DatabaseConnectionPool(DatabaseSettings(), url=owner_url) as owner:
+    async with (
+        pool_of(database_url) as pool,
+        DatabaseConnectionPool(DatabaseSettings(), url=owner_url) as owner,
+    ):
         database = Database(pool)
         most = 0
 
@@ -93,11 +97,11 @@ async def test_connections_kept_for_statements_are_replaced_when_they_are_too_ol
     async with pool_of(database_url, recycle_seconds=1) as pool:
         database = Database(pool)
         await database.strategies.count()
-        measured = pool._measured  # noqa: SLF001 -- what is kept is nobody else's business
-        (kept,) = measured._kept  # noqa: SLF001
+        measured = pool._measured
+        (kept,) = measured._kept
         kept.since -= 3600
         await database.strategies.count()
-        assert kept not in measured._kept  # noqa: SLF001
+        assert kept not in measured._kept
         assert kept.connection.driver_connection is None
 
 
@@ -106,7 +110,7 @@ async def test_what_a_pool_closed_meanwhile_lent_is_closed_when_it_comes_back(
 ) -> None:
     pool = pool_of(database_url)
     await pool.initialize()
-    measured = pool._measured  # noqa: SLF001 -- as a statement does
+    measured = pool._measured
     lent = await measured.lend()
     await pool.close()
     measured.give_back(lent)
@@ -136,10 +140,10 @@ async def test_statements_name_the_leases_of_their_process(database: Database) -
     for leases in ({"other": 3}, {}, {"other": 4}):
         database.pool.leases = dict(leases)
         await database.orders.add(an_order(strategy))
-        measured = database.pool._measured  # noqa: SLF001 -- which connection it was is nobody else's business
-        driver: Any = measured._kept[-1].connection.driver_connection  # noqa: SLF001
+        measured = database.pool._measured
+        driver: Any = measured._kept[-1].connection.driver_connection
         named = await driver.fetchval("SELECT current_setting('gal_friday.lease', true)")
-        assert (named or "") == ('{"other":%d}' % leases["other"] if leases else "")
+        assert (named or "") == (dumps(leases) if leases else "")
     database.pool.leases = {}
     await database.orders.add(an_order(strategy))
 
@@ -181,7 +185,9 @@ async def test_changes_are_on_record_the_same_in_either_way(database: Database, 
     assert records[0][0]
 
 
-async def test_behind_pgbouncer_the_same_is_stored(postgres_server: PostgresServer, database_url: URL) -> None:
+async def test_behind_pgbouncer_the_same_is_stored(
+    postgres_server: PostgresServer, database_url: URL
+) -> None:
     with PgBouncer(postgres_server, pool_size=2) as bouncer:
         settings = DatabaseSettings(url=bouncer.url(database_url.database or ""), pgbouncer=True)
         async with DatabaseConnectionPool(settings) as pool:

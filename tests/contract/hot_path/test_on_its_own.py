@@ -127,7 +127,7 @@ writes = pytest.mark.parametrize(
 
 @writes
 @fates
-async def test_where_no_server_answers_any_more_what_became_of_it_is_unknown(
+async def test_where_no_server_answers_any_more_what_became_of_it_is_unknown(  # noqa: PLR0917 -- fixtures
     database: Database, database_url: URL, strategy: Strategy, fate: Fate, work: Work, question: bytes
 ) -> None:
     order = await database.orders.add(an_order(strategy))

@@ -31,9 +31,7 @@ async def test_a_row_is_read_the_same_by_every_question(both: Both, model: type[
     assert_same(*answers)
 
 
-async def asked_everything(
-    database: Database, model: type[Base], values: Any
-) -> dict[str, Any]:
+async def asked_everything(database: Database, model: type[Base], values: Any) -> dict[str, Any]:
     async with undone(database.transaction()) as uow:
         rows = rows_in(model, uow)
         entity = await rows.add(model(**values))
@@ -80,7 +78,9 @@ async def a_stored_order(uow: UnitOfWork) -> Order:
     return order
 
 
-async def test_what_was_changed_and_not_sent_is_sent_before_a_question_and_not_overwritten(both: Both) -> None:
+async def test_what_was_changed_and_not_sent_is_sent_before_a_question_and_not_overwritten(
+    both: Both,
+) -> None:
     for database in both.each:
         async with undone(database.transaction()) as uow:
             order = await a_stored_order(uow)
@@ -104,8 +104,9 @@ async def test_what_others_changed_is_seen_once_an_entity_is_expired(both: Both)
             )
             assert (await uow.orders.one(order.id)).error_message is None
             assert (await uow.orders.find_all(Order.id == order.id))[0].error_message is None
+            order_id = order.id
             uow.session.expire(order)
-            assert await uow.orders.find_all(Order.id == order.id) == [order]
+            assert await uow.orders.find_all(Order.id == order_id) == [order]
             assert order.error_message == "theirs"
 
 
@@ -149,7 +150,7 @@ async def test_what_a_savepoint_undid_is_new_again_in_either_way(both: Both) -> 
 async def test_after_a_write_that_failed_nothing_more_is_done_in_either_way(both: Both) -> None:
     for database in both.each:
         for wrong, kind in ((a_strategy(version=5), InvalidValue), (a_strategy(), AlreadyExists)):
-            with pytest.raises(DatabaseError, match="voided"):
+            with pytest.raises(DatabaseError, match="voided"):  # noqa: PT012 -- raised at its end
                 async with database.transaction() as uow:
                     if kind is AlreadyExists:
                         await uow.strategies.add(a_strategy(strategy_id=wrong.strategy_id))

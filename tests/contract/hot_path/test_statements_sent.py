@@ -74,7 +74,9 @@ async def test_each_call_of_one_statement_sends_one_and_begins_nothing(observer:
         assert not sent[0].startswith("BEGIN")
 
 
-async def test_a_change_on_its_own_is_one_statement_and_none_where_nothing_changed(observer: Observed) -> None:
+async def test_a_change_on_its_own_is_one_statement_and_none_where_nothing_changed(
+    observer: Observed,
+) -> None:
     database = observer.database
     strategy = await database.strategies.add(a_strategy())
     observer.sent()
