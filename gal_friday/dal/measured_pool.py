@@ -84,8 +84,8 @@ class MeasuredPool(AsyncAdaptedQueuePool):
         """Take back what was lent; kept for the next statement, unless somebody waits for a connection."""
         if self._disposed:
             lent.connection.invalidate()
-        elif self._counters.waiting:
-            lent.connection.close()
+        elif self._counters.waiting and self.checkedin() < self.size():
+            lent.connection.close()  # where the pool has enough it would be closed, which takes waiting
         else:
             self._kept.append(lent)
 

@@ -26,7 +26,7 @@ from gal_friday.dal.hot_path.statements import (
     update_of,
 )
 from gal_friday.dal.models import Base
-from gal_friday.dal.retry_policy import Work
+from gal_friday.dal.retry_policy import Work, is_retried
 from gal_friday.errors import AlreadyExists, CommitUnknown, ConnectionLost, DatabaseUnavailable
 
 M = TypeVar("M", bound=Base)
@@ -60,6 +60,8 @@ class OnItsOwn:
         statement = insert_of(rows, frozenset(values))
 
         async def again() -> list[Record]:
+            if stored := await self._read(select_by_key(rows), values):
+                return stored  # looked for first: rules that have changed since might refuse it now
             try:
                 return await self._write(rows, statement, values)
             except AlreadyExists as error:
@@ -92,7 +94,9 @@ class OnItsOwn:
     async def _read(self, statement: Statement, values: Values) -> list[Record]:
         try:
             return await self._pool.fetch(statement, values)
-        except DatabaseUnavailable:  # the server may be back, and only the connections stale
+        except DatabaseUnavailable as loss:  # the server may be back, and only the connections stale
+            if not is_retried(loss, Work.STATEMENT):
+                raise
             return await self._pool.retry(lambda: self._pool.fetch(statement, values), work=Work.STATEMENT)
 
     async def _write(self, rows: Rows[Any], statement: Statement, values: Values) -> list[Record]:
@@ -106,13 +110,26 @@ class OnItsOwn:
         self, rows: Rows[Any], statement: Statement, values: Values, again: Attempt
     ) -> list[Record]:
         """What *statement* gives; where its answer is lost, what it gives *again*."""
+        may_be_done = False
+
+        async def once_more() -> list[Record]:
+            nonlocal may_be_done
+            try:
+                return await again()
+            except ConnectionLost:
+                may_be_done = True
+                raise
+
         try:
             return await self._write(rows, statement, values)
         except DatabaseUnavailable as loss:
+            if not is_retried(loss, Work.STATEMENT):
+                raise
+            may_be_done = isinstance(loss, ConnectionLost)
             try:
-                return await self._pool.retry(again, work=Work.STATEMENT)
+                return await self._pool.retry(once_more, work=Work.STATEMENT)
             except DatabaseUnavailable as error:
-                if not isinstance(loss, ConnectionLost):
+                if not may_be_done:
                     raise  # nothing was ever sent
                 key = tuple(values[name] for name in rows.key)
                 raise CommitUnknown("of a statement", table=rows.table.name, key=key) from error

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gal_friday.dal.attribution import recorded_as
-from gal_friday.dal.error_translation import translate_orm_errors
+from gal_friday.dal.error_translation import refuse_void_transaction, translate_orm_errors
 from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.repositories import Repositories
 
@@ -59,5 +59,7 @@ class UnitOfWork(Repositories):
         The exception is raised on; catch it around the block.
         """
         with translate_orm_errors():
+            # Undone, it would take away the mark of an error that only this side knows of.
+            refuse_void_transaction(await self.session.connection())
             async with self.session.begin_nested():
                 yield

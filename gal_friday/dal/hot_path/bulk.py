@@ -35,7 +35,8 @@ async def add_rows(
     defaults = {name: value for name, value in rows.defaults.items() if name not in names}
     makes_ids = rows.is_identified and "id" not in names
     columns = [*named, *(rows.columns[name] for name in [*defaults, *(["id"] if makes_ids else [])])]
-    if unknown := [column.name for column in columns if not can_be_copied(column)]:
+    unknown = [column.name for column in columns if not (rows.is_plain and can_be_copied(column))]
+    if unknown:
         raise InvalidFilter("rows with these columns are stored by add_many", columns=unknown)
 
     def completed() -> Iterator[Batch]:
@@ -84,8 +85,10 @@ async def upsert_rowset(
     columns = [rows.columns[rows.attributes[name]] for name in rowset.columns]
     in_order = rowset.sorted_by(key) if len(rowset.rows) >= WORTH_ARRAYS and place.is_ours else None
     has_moment = "created_at" in table.c and "created_at" not in rowset.columns
-    if in_order is not None and has_moment and can_be_copied(*columns):
-        return await upsert_in(place, table, columns, batches(in_order), conflict=conflict)
+    if in_order is not None and has_moment and rows.is_plain and can_be_copied(*columns):
+        missing = {rows.columns[name].name: value for name, value in rows.defaults.items()}
+        defaults = {name: value for name, value in missing.items() if name not in rowset.columns}
+        return await upsert_in(place, table, columns, batches(in_order), defaults=defaults, conflict=conflict)
     returning = conflict(insert(table)).returning(was_inserted(table, key))
     flags = (await session.scalars(returning, rowset.in_order(table, key))).all()
     return sum(flags), len(flags) - sum(flags)

@@ -1,6 +1,6 @@
 """Many rows at once, by COPY as new rows, or in arrays where some may be there already."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
@@ -80,9 +80,10 @@ async def upsert_in(
     columns: Sequence[Column[Any]],
     given: Iterable[Batch],
     *,
+    defaults: Mapping[str, Any],
     conflict: Callable[[Insert], Insert],
 ) -> tuple[int, int]:
-    """Store the values of *columns*; how many rows are new, and how many were changed.
+    """Store the values of *columns* and, in each row, *defaults*; how many rows are new, and how many were changed.
 
     *conflict* says what becomes of rows that are there. A column travels as one text.
     """
@@ -95,8 +96,8 @@ async def upsert_in(
         }
         arrays = frozenset(name for name, value in values.items() if not isinstance(value, str))
         if arrays not in statements:
-            statements[arrays] = _upsert_of(table, columns, conflict, arrays)
-        (counts,) = await place.write(statements[arrays], values)
+            statements[arrays] = _upsert_of(table, columns, tuple(defaults), conflict, arrays)
+        (counts,) = await place.write(statements[arrays], {**values, **defaults})
         inserted, changed = inserted + counts["inserted"], changed + counts["changed"]
         sent += len(batch[0])
     return inserted, changed
@@ -105,6 +106,7 @@ async def upsert_in(
 def _upsert_of(
     table: Table,
     columns: Sequence[Column[Any]],
+    defaults: Sequence[str],
     conflict: Callable[[Insert], Insert],
     arrays: frozenset[str],
 ) -> Statement:
@@ -123,8 +125,9 @@ def _upsert_of(
     given = texts.table_valued(*names).render_derived()
     # What tells a row of this statement from those that were there: a partitioned table has no xmax to ask.
     moment = func.statement_timestamp()
-    rows = select(*(cast(given.c[column.name], column.type) for column in columns), moment)
-    into = insert(table).from_select([*names, "created_at"], rows)
+    same = [bindparam(name, type_=table.c[name].type) for name in defaults]
+    rows = select(*(cast(given.c[column.name], column.type) for column in columns), *same, moment)
+    into = insert(table).from_select([*names, *defaults, "created_at"], rows)
     stored = conflict(into).returning((table.c.created_at == moment).label("is_new")).cte()
     statement = select(
         func.count().filter(stored.c.is_new).label("inserted"),

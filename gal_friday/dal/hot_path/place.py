@@ -231,11 +231,12 @@ class InSession:
 
     async def _flushed(self) -> asyncpg.Connection:
         """The connection, with nothing left in the session that is still to be sent."""
+        connection = await self._connection()  # first: what a void transaction holds is not sent once more
         sync = self._sync
         if sync.new or sync.deleted or sync.identity_map.check_modified():
             with translate_orm_errors():
                 await self._session.flush()
-        return await self._connection()
+        return connection
 
     async def _connection(self) -> asyncpg.Connection:
         transaction = self._sync.get_transaction()

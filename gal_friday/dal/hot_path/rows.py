@@ -6,8 +6,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Column, ColumnDefault, Table, inspect
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
-from sqlalchemy.orm import ClassManager, InstanceState, Session
+from sqlalchemy.orm import ClassManager, InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.sql.expression import SQLColumnExpression
 from sqlalchemy.types import TypeEngine
 
 from gal_friday.dal.models import Base
@@ -83,11 +84,12 @@ class Rows(Generic[M]):
         }
         #: Whether a row has an id of its own, made by the client.
         self.is_identified = issubclass(model, Identified)
-        #: Whether every default made by the client is a constant: others SQLAlchemy has to fill in.
+        #: Whether every default made by the client is a constant, and nobody but Base looks at an entity on
+        #: its way: else SQLAlchemy has to see to it.
         self.is_plain = all(
             (column.default is None or name in self.defaults) and column.onupdate is None
             for name, column in self.columns.items()
-        )
+        ) and not _is_looked_at(mapper)
         self.readers = [
             (name, read) for name, column in self.columns.items() if (read := reader(column.type)) is not None
         ]
@@ -140,6 +142,8 @@ class Rows(Generic[M]):
         for name, default in self.defaults.items():
             if name not in values:
                 values[name] = default
+        if any(isinstance(value, SQLColumnExpression) for value in values.values()):
+            return None
         return values if all(name in values for name in self.key) else None
 
     def inserted(self, entity: M, values: Values, records: Sequence[Mapping[str, Any]]) -> None:
@@ -154,6 +158,8 @@ class Rows(Generic[M]):
 
     def to_update(self, entity: M) -> Values | None:
         """What was changed on a stored entity, by attribute; None where SQLAlchemy has to see to it."""
+        if not self.is_plain:
+            return None
         state = instance_state(entity)
         given = entity.__dict__
         changes = {}
@@ -161,6 +167,8 @@ class Rows(Generic[M]):
             if name not in self.columns or name in self.key or name == self.version or name not in given:
                 return None
             value = given[name]
+            if isinstance(value, SQLColumnExpression):
+                return None
             if before is not value and before != value:
                 changes[name] = value
         if self.version is not None and given.get(self.version) is None:
@@ -180,6 +188,14 @@ class Rows(Generic[M]):
             name = attributes[column]
             read = readers.get(name)
             kept[name] = value if read is None else read(value)
+
+
+def _is_looked_at(mapper: Mapper[Any]) -> bool:
+    """Whether someone listens to the storing of this model's entities, Base's check of keys aside."""
+    dispatch = mapper.dispatch
+    of_keys = 1
+    heard = (dispatch.before_insert, dispatch.after_insert, dispatch.before_update, dispatch.after_update)
+    return sum(map(len, heard)) > of_keys
 
 
 @cache

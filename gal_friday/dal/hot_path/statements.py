@@ -1,7 +1,7 @@
 """Statements of one model, compiled once for each shape, and their execution on asyncpg."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -35,6 +35,10 @@ class Statement:
     #: Name of each argument, in the order of $1, $2 …
     names: Sequence[str]
     binders: Sequence[Convert | None]
+    #: Columns by the argument, where their names differ.
+    columns: Mapping[str, str] = field(default_factory=dict)
+    #: Columns of a new row that are left empty.
+    empty: Sequence[str] = ()
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """*values* as asyncpg takes them. Raises InvalidValue, with the place."""
@@ -50,7 +54,10 @@ class Statement:
         return arguments
 
     def sent(self, values: Mapping[str, Any]) -> Sent:
-        return Sent(self.text, self.table, [values], self.names)
+        """What errors say of it: the values by column."""
+        row = {self.columns.get(name, name): value for name, value in values.items()}
+        positions = [self.columns.get(name, name) for name in self.names]
+        return Sent(self.text, self.table, [{**dict.fromkeys(self.empty), **row}], positions)
 
 
 async def fetch(
@@ -87,7 +94,13 @@ def insert_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
     values = {rows.columns[name].name: _argument(rows, name) for name in rows.columns if name in names}
     filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
     statement = insert(rows.table).values(values)
-    return statement_of(statement.returning(*filled) if filled else statement)
+    empty = [
+        rows.columns[name].name
+        for name in rows.columns
+        if name not in names and name not in rows.filled_on_insert
+    ]
+    compiled = statement_of(statement.returning(*filled) if filled else statement)
+    return replace(compiled, columns=_renamed(rows), empty=empty)
 
 
 @lru_cache(_KEPT)
@@ -128,9 +141,10 @@ def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
         same.append(version == bindparam(_VERSION_READ, type_=version.type))
     changes = {columns[name].name: _argument(rows, name) for name in columns if name in names}
     filled = [columns[name] for name in rows.filled_on_update if name not in names]
-    return statement_of(
+    compiled = statement_of(
         update(rows.table).where(*same).values(changes).returning(*(filled or [columns[rows.key[0]]]))
     )
+    return replace(compiled, columns=_renamed(rows))
 
 
 @lru_cache(_KEPT)
@@ -200,6 +214,10 @@ def _kept(known: dict[Any, T], key: Any, value: T) -> T:
         known.clear()
     known[key] = value
     return value
+
+
+def _renamed(rows: Rows[Any]) -> dict[str, str]:
+    return {name: column for column, name in rows.renamed}
 
 
 def _argument(rows: Rows[Any], name: str) -> Any:

@@ -7,7 +7,7 @@ it or says how it is kept.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from operator import attrgetter
@@ -41,6 +41,13 @@ _NOTHING = type(None)
 _zone = attrgetter("tzinfo")
 _hex = attrgetter("hex")
 _FLAGS = {True: "t", False: "f"}
+#: What asyncpg takes for infinity, everywhere else.
+_INFINITE = {
+    datetime.max.replace(tzinfo=UTC): "infinity",
+    datetime.min.replace(tzinfo=UTC): "-infinity",
+    date.max: "infinity",
+    date.min: "-infinity",
+}
 _SPECIAL = re.compile(r"[\\\r\n\x00\ud800-\udfff]")
 _ESCAPED = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -92,7 +99,8 @@ def _decimals(kind: ExactNumeric, only: type, values: Sequence[Any]) -> Texts | 
 
 def _times(_: UtcDateTime, only: type, values: Sequence[Any]) -> Texts | None:
     in_utc = only is datetime and set(map(_zone, values)) == {UTC}
-    return list(map(datetime.isoformat, values)) if in_utc else None
+    is_endless = in_utc and not _INFINITE.keys().isdisjoint(values)
+    return list(map(datetime.isoformat, values)) if in_utc and not is_endless else None
 
 
 def _plain(kind: PlainText, only: type, values: Sequence[Any]) -> Texts | None:
@@ -161,10 +169,14 @@ def _beyond(precision: int, scale: int) -> re.Pattern[str]:
     return re.compile(rf"\.\d{{{scale + 1}}}|\d{{{precision - scale + 1}}}|[^\d.\n-]")
 
 
+def _of_time(value: date) -> str:
+    return _INFINITE.get(value) or value.isoformat()
+
+
 _TEXT_OF: dict[type[TypeDecorator[Any]], Callable[[Any], str]] = {
     ExactNumeric: lambda value: format(value, "f"),
-    UtcDateTime: datetime.isoformat,
-    CalendarDate: str,
+    UtcDateTime: _of_time,
+    CalendarDate: _of_time,
     PlainText: str,
     ClosedSet: str,
     Identifier: _hex,

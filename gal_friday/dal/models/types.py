@@ -114,7 +114,10 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise InvalidValue(
                 "a naive datetime names no point in time; give one with a time zone", value=value
             )
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            raise InvalidValue("beyond the years 1 to 9999, counted in UTC", value=value) from None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value if value is None or value.tzinfo is UTC else value.astimezone(UTC)
