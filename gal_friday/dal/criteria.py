@@ -3,7 +3,7 @@
 A typo must be an error, not a filter that matches everything.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -81,13 +81,15 @@ def _tables_of(clause: ClauseElement) -> Iterator[FromClause]:
 
 def checked_key(model: type[Base], key: Any) -> tuple[Any, ...]:
     """*key* as a tuple. Raises InvalidValue unless it has a value for each column of the primary key."""
-    columns = [column.name for column in inspect(model).primary_key]
+    primary_key = inspect(model).primary_key
     values = key if isinstance(key, tuple) else (key,)
-    if (
-        len(values) != len(columns)
-        or not all(isinstance(value, Hashable) for value in values)
-        or None in values
-    ):
+    try:
+        hash(values)
+        is_whole = len(values) == len(primary_key) and None not in values
+    except TypeError:
+        is_whole = False
+    if not is_whole:
+        columns = [column.name for column in primary_key]
         raise InvalidValue(
             "a key has a value for each of its columns", table=model.__tablename__, columns=columns, key=key
         )

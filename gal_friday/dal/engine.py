@@ -11,7 +11,7 @@ from gal_friday.dal.connect_arguments import connect_arguments
 from gal_friday.dal.error_translation import install_error_translation
 from gal_friday.dal.marked_commits import MarkingConnection
 from gal_friday.dal.measured_pool import MeasuredPool
-from gal_friday.dal.models.types import dumps
+from gal_friday.dal.models.types import dumps, loads
 
 
 def make_engine(
@@ -34,6 +34,7 @@ def make_engine(
         pool_recycle=settings.recycle_seconds,
         pool_use_lifo=True,  # connections beyond the usual load grow old and are replaced only when needed
         json_serializer=dumps,
+        json_deserializer=loads,
         hide_parameters=True,  # in SQLAlchemy's own log
     )
     install_error_translation(engine)

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
-from sqlalchemy import Select, inspect
+from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm.attributes import instance_state
 
 from gal_friday.dal.error_facts import Sent
 from gal_friday.dal.error_translation import (
@@ -88,7 +89,7 @@ class InSession:
         if self._tell_of_new is None or rows.identity(key) in self._sync.identity_map:
             return None  # the session knows what of it is to be loaded anew
         records = await self._fetch(select_by_key(rows), dict(zip(rows.key, key, strict=True)))
-        return [self._adopted(rows, record) for record in records]
+        return self._adopted(rows, records)
 
     async def add(self, rows: Rows[M], entity: M) -> bool:
         if self._tell_of_new is None or self._sync.in_nested_transaction():
@@ -131,7 +132,7 @@ class InSession:
             return None
         records = await self.write(statement, values)
         note_write(self._sync, rows.table.name)
-        return self._adopted(rows, records[0]) if records else None
+        return self._adopted(rows, records)[0] if records else None
 
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
@@ -140,7 +141,7 @@ class InSession:
             records = await self._fetch(*compiled)
             if len(self._sync.identity_map) and self._holds_expired(rows, records):
                 return None
-            return [self._adopted(rows, record) for record in records]
+            return self._adopted(rows, records)
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
@@ -248,21 +249,23 @@ class InSession:
         refuse_void(self._sync, self._info)
         return self._driver
 
-    def _adopted(self, rows: Rows[M], record: Record) -> M:
-        """The session's entity of this row: the one it has, else one that becomes its own."""
-        identity_map = self._sync.identity_map
-        if len(identity_map) and (held := identity_map.get(rows.identity_of_record(record))) is not None:
-            return held
-        entity = rows.entity(record)
-        self._adopt(entity)
-        return entity
+    def _adopted(self, rows: Rows[M], records: list[Record]) -> list[M]:
+        """The session's entities of these rows: those it has, else some that become its own."""
+        identity_map, adopted = self._sync.identity_map, []
+        holds_some = len(identity_map) > 0
+        for entity in rows.entities(records):
+            held = identity_map.get(rows.identity_of(entity)) if holds_some else None
+            if held is None:
+                self._adopt(entity)
+            adopted.append(entity if held is None else held)
+        return adopted
 
     def _adopt(self, entity: Base) -> None:
         """Make an entity the session's that it has none of with the same key; quicker than to add it."""
-        state = inspect(entity)
+        state = instance_state(entity)
         state.session_id = self._sync.hash_key
         self._sync.identity_map.add(state)
 
     def _holds_expired(self, rows: Rows[M], records: list[Record]) -> bool:
         held = map(self._sync.identity_map.get, map(rows.identity_of_record, records))
-        return any(entity is not None and inspect(entity).expired_attributes for entity in held)
+        return any(entity is not None and instance_state(entity).expired_attributes for entity in held)

@@ -90,9 +90,9 @@ class Rows(Generic[M]):
             (column.default is None or name in self.defaults) and column.onupdate is None
             for name, column in self.columns.items()
         ) and not _is_looked_at(mapper)
-        self.readers = [
-            (name, read) for name, column in self.columns.items() if (read := reader(column.type)) is not None
-        ]
+        self.readers = {
+            name: read for name, column in self.columns.items() if (read := reader(column.type)) is not None
+        }
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
         self._new = model.__new__
         self._manager: ClassManager[Any] = mapper.class_manager
@@ -101,20 +101,31 @@ class Rows(Generic[M]):
 
     def entity(self, record: Mapping[str, Any]) -> M:
         """The entity of a record, as if it had been loaded and its session closed."""
-        values = dict(record)
+        values = dict(record.items())
         for column, name in self.renamed:
             values[name] = values.pop(column)
-        for name, read in self.readers:
+        for name, read in self.readers.items():
             values[name] = read(values[name])
+        return self._made(values)
+
+    def entities(self, records: Sequence[Mapping[str, Any]]) -> list[M]:
+        """The entities of records of one query; their values are read column by column."""
+        if len(records) < 2:
+            return [self.entity(record) for record in records]
+        names = [self.attributes[column] for column in records[0].keys()]  # noqa: SIM118 -- a Record iterates values
+        columns: list[Iterable[Any]] = list(zip(*(record.values() for record in records), strict=True))
+        for place, name in enumerate(names):
+            if name in self.readers:
+                columns[place] = map(self.readers[name], columns[place])
+        return [self._made(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+    def _made(self, values: Values) -> M:
         entity = self._new(self.model)
         state: InstanceState[Any] = InstanceState(entity, self._manager)
+        state.key = self.identity(tuple([values[name] for name in self.key]))
         values["_sa_instance_state"] = state
         entity.__dict__ = values
-        state.key = self.identity(tuple([values[name] for name in self.key]))
         return entity
-
-    def entities(self, records: Iterable[Mapping[str, Any]]) -> list[M]:
-        return [self.entity(record) for record in records]
 
     def identity(self, key: tuple[Any, ...]) -> tuple[type[M], tuple[Any, ...], None]:
         """What a session knows the row with this key by."""
@@ -183,7 +194,7 @@ class Rows(Generic[M]):
         instance_state(entity)._commit_all(kept, None if session is None else session.identity_map)  # noqa: SLF001
 
     def _take(self, kept: Values, record: Mapping[str, Any]) -> None:
-        attributes, readers = self.attributes, dict(self.readers)
+        attributes, readers = self.attributes, self.readers
         for column, value in record.items():
             name = attributes[column]
             read = readers.get(name)

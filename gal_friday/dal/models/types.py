@@ -326,6 +326,11 @@ def dumps(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
+def loads(text: str) -> Any:
+    """What PostgreSQL has kept as JSON."""
+    return {} if text == "{}" else json.loads(text)  # most documents of a row are empty
+
+
 def _text_problem(text: str) -> str | None:
     if "\x00" in text:
         return "PostgreSQL stores no NUL character"
