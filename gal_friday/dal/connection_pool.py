@@ -42,7 +42,7 @@ from gal_friday.dal.measured_pool import MeasuredPool, PoolStats
 from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.models.models_base import new_id
 from gal_friday.dal.models.types import dumps
-from gal_friday.dal.retry_policy import Work
+from gal_friday.dal.retry_policy import Work, is_retried
 from gal_friday.dal.retrying import retry
 from gal_friday.dal.session import UnitOfWorkSession, remember_given
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -57,11 +57,9 @@ from gal_friday.errors import (
 )
 
 # Parameters that last as long as the transaction this statement opens.
-BEGIN = text(
-    "SELECT set_config(name, value, true)"
-    " FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS setting (name, value)"
-)
-
+BEGIN = """
+    SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS setting (name, value)
+"""
 #: The server parameter that names the leases a process holds.
 LEASE_SETTING = "gal_friday.lease"
 NAME_LEASES = statement_of(
@@ -94,6 +92,7 @@ class DatabaseConnectionPool:
         self._settings = settings
         self._url = url
         self._engine: AsyncEngine | None = None
+        self._sessionmaker: async_sessionmaker[AsyncSession] | None = None
         self._opening = asyncio.Lock()
         #: Parameters `begin` sets because the connection could not be opened with them (PgBouncer).
         self.transaction_settings: dict[str, str] = server_parameters(settings) if settings.pgbouncer else {}
@@ -147,7 +146,7 @@ class DatabaseConnectionPool:
     async def close(self) -> None:
         """Close all connections, those in use when they are given back; does nothing when it is closed."""
         async with self._opening:
-            engine, self._engine = self._engine, None
+            engine, self._engine, self._sessionmaker = self._engine, None, None
             if engine is not None:
                 await engine.dispose()
 
@@ -165,15 +164,17 @@ class DatabaseConnectionPool:
 
     @property
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
-        """Makes sessions whose entities stay readable after commit."""
-        # close_resets_only: a session that was closed must not quietly begin anew.
-        return async_sessionmaker(
-            self.engine,
-            expire_on_commit=False,
-            close_resets_only=False,
-            sync_session_class=UnitOfWorkSession,
-            info={TELL_OF_NEW: remember_given},
-        )
+        """Makes sessions whose entities stay readable after commit. Raises as `engine` does."""
+        if self._sessionmaker is None:
+            # close_resets_only: a session that was closed must not quietly begin anew.
+            self._sessionmaker = async_sessionmaker(
+                self.engine,
+                expire_on_commit=False,
+                close_resets_only=False,
+                sync_session_class=UnitOfWorkSession,
+                info={TELL_OF_NEW: remember_given},
+            )
+        return self._sessionmaker
 
     @asynccontextmanager
     async def transaction(
@@ -372,22 +373,30 @@ class DatabaseConnectionPool:
         """
         parameters = {**self.transaction_settings, **settings}
         parameters.setdefault("gal_friday.source", "")
-        binds = {"names": list(parameters), "values": list(parameters.values())}
+        arguments = (list(parameters), list(parameters.values()))
 
         async def attempt() -> None:
             try:
-                if snapshot:  # the isolation level is part of BEGIN itself
-                    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-                await session.execute(BEGIN, binds)
+                # The isolation level is part of BEGIN itself.
+                options = {"isolation_level": "REPEATABLE READ"} if snapshot else None
+                connection = await session.connection(execution_options=options)
+                await connection.exec_driver_sql(BEGIN, arguments)
             except DatabaseUnavailable:
                 await session.rollback()  # gives the broken connection back, to be replaced
                 raise
 
-        await self.retry(attempt, work=Work.BEGIN)
+        try:
+            await attempt()
+        except DatabaseUnavailable as error:
+            if not is_retried(error, Work.BEGIN):
+                raise
+            await self.retry(attempt, work=Work.BEGIN)
 
     async def health_check(self, *, timeout_seconds: float = 5.0) -> HealthReport:
         """Ask the server something simple; a database that does not answer is reported, not raised."""
-        return await checked_health(self.engine, timeout_seconds=timeout_seconds)
+        if self._engine is None:
+            return HealthReport(False, 0.0, error="the pool is not open")
+        return await checked_health(self._engine, timeout_seconds=timeout_seconds)
 
     def stats(self) -> PoolStats:
         """Figures of the pool now. Raises DatabaseUnavailable while it is not open."""
