@@ -127,7 +127,7 @@ def assert_same(hot: object, orm: object) -> None:
 
 def is_withheld(refused: Refused) -> bool:
     """Whether no value of the table may be repeated, though the ORM repeats those of keys."""
-    return refused.facts.get("table") in map(repr, WITHHELD_TABLES)
+    return refused.facts.get("table") in {repr(name) for name in WITHHELD_TABLES}
 
 
 async def stored_row(session: AsyncSession, entity: Base, *, given: Mapping[str, Any]) -> dict[str, Any]:
