@@ -15,6 +15,7 @@ from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.hot_path.texts import can_be_copied, texts_of
 from gal_friday.dal.models import OrderStatus
 from gal_friday.dal.models.types import (
+    DIALECT,
     CalendarDate,
     ClosedSet,
     Cost,
@@ -95,7 +96,7 @@ def test_what_does_not_fit_is_refused_with_its_row(kind: Any, data: st.DataObjec
     wrong = data.draw(st.sampled_from(unfit(kind)))
     values = [*good, wrong]
     try:
-        kind.process_bind_param(wrong, texts.DIALECT)
+        kind.process_bind_param(wrong, DIALECT)
     except InvalidValue:
         with pytest.raises(InvalidValue) as caught:
             texts_of(column_of(kind), values, first_row=10)

@@ -83,7 +83,7 @@ async def upsert_in(
     defaults: Mapping[str, Any],
     conflict: Callable[[Insert], Insert],
 ) -> tuple[int, int]:
-    """Store the values of *columns* and, in each row, *defaults*; how many rows are new, how many changed.
+    """Store the values of *columns*, and in each row *defaults*; how many rows are new, how many changed.
 
     *conflict* says what becomes of rows that are there. A column travels as one text.
     """

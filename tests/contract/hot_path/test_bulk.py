@@ -213,7 +213,7 @@ async def test_an_upsert_of_many_counts_as_one_of_few(
         async with undone(database.transaction()) as uow:
             model = type(make(0))
             rows = rows_in(model, uow)
-            counts = []
+            counts: list[UpsertCounts] = []
             for numbers in (range(600), range(600), range(300, 900)):
                 entities = [make(n) for n in numbers]
                 if len(counts) == 2:
@@ -237,6 +237,7 @@ def given_of(entity: Base) -> dict[str, Any]:
 
 
 async def test_a_wrong_value_in_an_upsert_of_many_is_refused_as_in_one_of_few(both: Both) -> None:
+    wrong: Any
     for wrong in (Decimal("NaN"), 0.5, Decimal(10) ** 20):
         refused = []
         for database in both.each:

@@ -100,14 +100,14 @@ async def test_what_others_changed_is_seen_once_an_entity_is_expired(both: Both)
             order = await a_stored_order(uow)
             connection = await uow.session.connection()
             await connection.execute(
-                Order.__table__.update().where(Order.id == order.id).values(error_message="theirs")  # type: ignore[attr-defined]  # a Table
+                Order.__table__.update().where(Order.id == order.id).values(retry_count=7)  # type: ignore[attr-defined]  # a Table
             )
-            assert (await uow.orders.one(order.id)).error_message is None
-            assert (await uow.orders.find_all(Order.id == order.id))[0].error_message is None
+            assert (await uow.orders.one(order.id)).retry_count == 0
+            assert (await uow.orders.find_all(Order.id == order.id))[0].retry_count == 0
             order_id = order.id
             uow.session.expire(order)
             assert await uow.orders.find_all(Order.id == order_id) == [order]
-            assert order.error_message == "theirs"
+            assert order.retry_count == 7
 
 
 async def test_a_row_deleted_in_the_unit_of_work_is_gone(both: Both) -> None:

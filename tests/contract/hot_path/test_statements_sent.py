@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -118,7 +119,7 @@ async def test_the_columns_changed_are_the_columns_sent(observer: Observed) -> N
         strategy = await uow.strategies.add(a_strategy())
         order = await uow.orders.add(an_order(strategy))
         observer.sent()
-        order.error_message, order.retry_count, order.quantity = "slow", 1, order.quantity + 0
+        order.error_message, order.retry_count, order.quantity = "slow", 1, Decimal("2.0")
         await uow.orders.update(order)
         (sent,) = observer.sent()
     changed = re.search(r" SET (.*?) WHERE", sent)

@@ -134,7 +134,7 @@ class Strange:
 
 UNFIT: list[tuple[type[Any], list[Any]]] = [
     (ExactNumeric, [0.1, float("nan"), True, "1", *map(Decimal, ("NaN", "sNaN", "-Infinity"))]),
-    (UtcDateTime, [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", 0, BEYOND_THE_LAST]),  # noqa: DTZ001 -- naive on purpose
+    (UtcDateTime, [datetime(2026, 1, 1), date(2026, 1, 1), "2026-01-01", 0, BEYOND_THE_LAST]),  # noqa: DTZ001 -- naive
     (CalendarDate, [datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01"]),
     (PlainText, ["a\x00b", "\ud800", 5]),
     (ClosedSet, ["no such member", "", 5]),
