@@ -10,7 +10,6 @@ from typing import Self, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
-from sqlalchemy import Text, bindparam, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -22,16 +21,19 @@ from sqlalchemy.ext.asyncio import (
 from gal_friday.config import DatabaseSettings, shown
 from gal_friday.dal.connect_arguments import server_parameters
 from gal_friday.dal.engine import make_engine
+from gal_friday.dal.error_facts import Sent
 from gal_friday.dal.error_translation import (
     refuse_void_transaction,
+    translate_driver_errors,
     translate_orm_errors,
 )
 from gal_friday.dal.health import HealthReport, checked_health, connect_first
 from gal_friday.dal.hot_path.place import TELL_OF_NEW
 from gal_friday.dal.hot_path.rows import Values
-from gal_friday.dal.hot_path.statements import Record, Statement, fetch, statement_of
+from gal_friday.dal.hot_path.statements import Record, Statement, fetch
 from gal_friday.dal.marked_commits import (
     MARKER_SETTING,
+    NAME,
     CommitMessage,
     MarkingConnection,
     check_answerable,
@@ -62,10 +64,6 @@ BEGIN = """
 """
 #: The server parameter that names the leases a process holds.
 LEASE_SETTING = "gal_friday.lease"
-NAME_LEASES = statement_of(
-    text("SELECT set_config('gal_friday.lease', :leases, false)").bindparams(bindparam("leases", type_=Text))
-)
-
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -134,7 +132,7 @@ class DatabaseConnectionPool:
         async with self._opening:
             if self._engine is not None:
                 return
-            engine = make_engine(self._settings, self._url, parameters=self._attribution)
+            engine = make_engine(self._settings, self._url)
             try:
                 await self.retry(lambda: connect_first(engine), work=Work.BEGIN)
             except BaseException:
@@ -326,7 +324,7 @@ class DatabaseConnectionPool:
     async def fetch(self, statement: Statement, values: Values, *, intends: bool = False) -> list[Record]:
         """The records of *statement*, a transaction of its own in one round trip; not behind PgBouncer.
 
-        With *intends* it names the leases of this process, as every transaction does. Raises ConnectionLost
+        With *intends* it goes on record as this application's, under its leases, as every transaction does. Raises ConnectionLost
         where it was sent and not answered: it may have been carried out. Else nothing was.
         """
         pool = self._measured
@@ -335,18 +333,18 @@ class DatabaseConnectionPool:
         assert isinstance(driver, MarkingConnection)
         try:
             if intends and driver.leases_named != self.leases:
-                leases = dict(self.leases)
-                await fetch(driver, NAME_LEASES, {"leases": self._leases_as_text()})
-                driver.leases_named = leases
+                settings = {**self._attribution, LEASE_SETTING: self._leases_as_text()}
+                with translate_driver_errors(Sent(NAME), driver):
+                    await driver.name(settings, self.leases)
             records = await fetch(driver, statement, values)
         except BaseException as error:
             # What the server or a column refused has left the connection as it was.
             if isinstance(error, PersistenceError) and not isinstance(error, DatabaseUnavailable):
-                pool.give_back(lent)
+                await pool.give_back(lent)
             else:
                 pool.drop(lent)
             raise
-        pool.give_back(lent)
+        await pool.give_back(lent)
         return records
 
     @asynccontextmanager
@@ -372,7 +370,6 @@ class DatabaseConnectionPool:
         in the transaction yet. Raises DatabaseUnavailable after that, PoolTimeout when no connection is free.
         """
         parameters = {**self.transaction_settings, **settings}
-        parameters.setdefault("gal_friday.source", "")
         arguments = (list(parameters), list(parameters.values()))
 
         async def attempt() -> None:

@@ -1,8 +1,5 @@
 """The engine: how connections are made, kept, and fail."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -14,16 +11,9 @@ from gal_friday.dal.measured_pool import MeasuredPool
 from gal_friday.dal.models.types import dumps, loads
 
 
-def make_engine(
-    settings: DatabaseSettings, url: URL, *, parameters: Mapping[str, str] = MappingProxyType({})
-) -> AsyncEngine:
-    """An engine that connects, waits and fails as *settings* say; nothing is opened before its first use.
-
-    Its connections have the server's *parameters* besides, where it takes any.
-    """
+def make_engine(settings: DatabaseSettings, url: URL) -> AsyncEngine:
+    """An engine that connects, waits and fails as *settings* say; nothing is opened before its first use."""
     url, arguments = connect_arguments(settings, url)
-    if not settings.pgbouncer:
-        arguments["server_settings"] |= parameters
     engine = create_async_engine(
         url,
         connect_args={**arguments, "connection_class": MarkingConnection},

@@ -121,6 +121,18 @@ def refuse_void_transaction(connection: AsyncConnection) -> None:
 
 
 @contextmanager
+def translate_driver_errors(sent: Sent, connection: Any) -> Iterator[None]:
+    """Turn what asyncpg raises for what is *sent* over *connection* into errors of gal_friday.errors."""
+    try:
+        yield
+    except Exception as error:
+        failure = translated_driver_error(error, sent, connection=connection, info=None)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+@contextmanager
 def voiding(info: dict[str, Any]) -> Iterator[None]:
     """A write in the transaction of the connection whose *info* is given: void where the write fails."""
     try:

@@ -8,7 +8,6 @@ the question wait; and once the void one is there, the message, however late it 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +35,11 @@ END
 $$;
 COMMIT;"""
 
+# For as long as the connection lasts.
+NAME = """
+    SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS setting (name, value)
+"""
+
 # A marker of 1970 is void: no commit's is.
 _VOID = text("""
     INSERT INTO commit_markers (id, created_at) VALUES (:marker, to_timestamp(0))
@@ -62,8 +66,19 @@ class MarkingConnection(asyncpg.Connection):  # type: ignore[misc]  # a class wi
 
     #: The next COMMIT, where it is to be marked.
     next_commit: CommitMessage | None = None
-    #: The leases that statements outside of a transaction name on this connection.
-    leases_named: Mapping[str, int] = MappingProxyType({})
+    #: The leases named on this connection for statements outside of a transaction; None: nothing is named.
+    leases_named: Mapping[str, int] | None = None
+
+    async def name(self, settings: Mapping[str, str], leases: Mapping[str, int]) -> None:
+        """Make *settings*, in which *leases* are named, hold for statements outside of a transaction."""
+        await self.fetch(NAME, list(settings), list(settings.values()))
+        self.names, self.leases_named = list(settings), dict(leases)
+
+    async def unname(self) -> None:
+        """Make the connection what it was before anything was named on it."""
+        if self.leases_named is not None:
+            await self.fetch(NAME, self.names, [""] * len(self.names))
+            self.leases_named = None
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 -- asyncpg's signature
         commit, self.next_commit = self.next_commit, None

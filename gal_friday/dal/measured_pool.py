@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
-from sqlalchemy.util.concurrency import greenlet_spawn
+from sqlalchemy.util.concurrency import await_only, greenlet_spawn
 
 from gal_friday.dal.error_translation import DRIVER_ERRORS, connection_failure
 from gal_friday.errors import PoolTimeout
@@ -80,14 +80,27 @@ class MeasuredPool(AsyncAdaptedQueuePool):
             return lent
         return Lent(await greenlet_spawn(self.connect))
 
-    def give_back(self, lent: "Lent") -> None:
+    async def give_back(self, lent: "Lent") -> None:
         """Take back what was lent; kept for the next statement, unless somebody waits for a connection."""
         if self._disposed:
             lent.connection.invalidate()
         elif self._counters.waiting and self.checkedin() < self.size():
-            lent.connection.close()  # where the pool has enough it would be closed, which takes waiting
+            await greenlet_spawn(self._return, lent)  # where the pool has enough it would be closed
         else:
             self._kept.append(lent)
+
+    def _return(self, lent: "Lent") -> None:
+        """Give what was lent back to SQLAlchemy, as it was before; where that fails it is dropped."""
+        driver: Any = lent.connection.driver_connection
+        try:
+            await_only(driver.unname())
+        except (OSError, *DRIVER_ERRORS):
+            self.drop(lent)
+        except BaseException:
+            self.drop(lent)
+            raise
+        else:
+            lent.connection.close()
 
     def drop(self, lent: "Lent") -> None:
         """Take back what was lent and is of no more use: broken, or too old."""
@@ -97,7 +110,7 @@ class MeasuredPool(AsyncAdaptedQueuePool):
         counters = self._counters
         is_exhausted = self.checkedin() == 0 and self._overflow >= self._max_overflow
         if is_exhausted and self._kept:
-            self._kept.pop(0).connection.close()
+            self._return(self._kept.pop(0))
             is_exhausted = False
         counters.waiting += is_exhausted
         started = time.monotonic()

@@ -8,6 +8,7 @@ from gal_friday.dal.base import BaseRepository, one_statement
 from gal_friday.dal.criteria import given, within
 from gal_friday.dal.models.fills import Fill
 from gal_friday.dal.models.models_base import DEFAULT_ACCOUNT_ID
+from gal_friday.errors import AlreadyExists
 
 
 class FillRepository(BaseRepository[Fill]):
@@ -20,7 +21,13 @@ class FillRepository(BaseRepository[Fill]):
         for an unknown order or position, ConstraintViolated for a quantity that is not positive.
         """
         # With one of its two keys named, of several that try at once one may be refused for the other.
-        return await self._add_once(fill)
+        stored = await self._add_once(fill)
+        other = await self.get(fill.id) if stored is None else None
+        if other is not None and (other.order_id, other.fill_id) != (fill.order_id, fill.fill_id):
+            raise AlreadyExists(
+                "another fill has this id", table="fills", constraint="pk_fills", key={"id": fill.id}
+            )
+        return stored
 
     @one_statement
     async def get_by_identity(

@@ -113,7 +113,7 @@ async def test_what_a_pool_closed_meanwhile_lent_is_closed_when_it_comes_back(
     measured = pool._measured
     lent = await measured.lend()
     await pool.close()
-    measured.give_back(lent)
+    await measured.give_back(lent)
     assert lent.is_broken
     async with DatabaseConnectionPool(DatabaseSettings(), url=owner_url) as owner, owner.session() as session:
         assert await session.scalar(CONNECTIONS) == 0
