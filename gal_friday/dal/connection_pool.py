@@ -324,7 +324,7 @@ class DatabaseConnectionPool:
     async def fetch(self, statement: Statement, values: Values, *, intends: bool = False) -> list[Record]:
         """The records of *statement*, a transaction of its own in one round trip; not behind PgBouncer.
 
-        With *intends* it goes on record as this application's, under its leases, as every transaction does. Raises ConnectionLost
+        With *intends* it goes on record as this application's, under its leases. Raises ConnectionLost
         where it was sent and not answered: it may have been carried out. Else nothing was.
         """
         pool = self._measured

@@ -130,7 +130,7 @@ async def save_alone(pool: DatabaseConnectionPool, image: Image[Row], *, overwri
     """The row as stored by a statement that is a transaction of its own. Raises as `save_image` does.
 
     Where its answer is lost it is sent again: what is stored then tells what became of it. Raises
-    CommitUnknown where no server could be asked.
+    CommitUnknown where no server could be asked, or others have changed the row since.
     """
     rows: Rows[Row] = rows_of(image.model)
     expected = image.expected
@@ -145,9 +145,12 @@ async def save_alone(pool: DatabaseConnectionPool, image: Image[Row], *, overwri
         if records := await pool.fetch(statement, binds, intends=True):
             return rows.entity(records[0])
         row = await stored()
-        if row is None or not image.is_of(row):
-            raise _refusal(image, expected, row)
-        return row
+        if row is not None and image.is_of(row):
+            return row
+        if row is not None and row.row_version > (expected or 0) + 1:
+            # Every change raises the version by one: the first of these may have been this one.
+            raise CommitUnknown("others changed the row, too", table=rows.table.name, key=image.key)
+        raise _refusal(image, expected, row)
 
     try:
         records = await pool.fetch(statement, binds, intends=True)
