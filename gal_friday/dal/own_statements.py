@@ -15,6 +15,7 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
+    VERSION_READ,
     Record,
     Statement,
     as_changed,
@@ -142,7 +143,15 @@ class OnItsOwn:
             return records
         if records := await self._read(as_changed(rows, names), values):
             return records
-        if await self._read(select_by_key(rows), values):
+        found = await self._read(select_by_key(rows), values)
+        # Every change raises the version by one: where others made but one, this one was not made.
+        if found and (VERSION_READ not in values or _version(rows, found) > values[VERSION_READ] + 1):
             key = tuple(values[name] for name in rows.key)
             raise CommitUnknown("the row was changed by others, too", table=rows.table.name, key=key)
         return []
+
+
+def _version(rows: Rows[Any], found: list[Record]) -> int:
+    assert rows.version is not None
+    version: int = found[0][rows.columns[rows.version].name]
+    return version

@@ -21,7 +21,8 @@ Record = Mapping[str, Any]
 
 #: How many shapes of statements are kept compiled.
 _KEPT = 1_000
-_VERSION_READ = "version_read"
+#: The argument that is the version a row was read in.
+VERSION_READ = "version_read"
 #: The argument that is a list of keys.
 KEYS = "keys"
 
@@ -138,7 +139,7 @@ def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
     same = [columns[name] == _argument(rows, name) for name in rows.key]
     if rows.version is not None:
         version = columns[rows.version]
-        same.append(version == bindparam(_VERSION_READ, type_=version.type))
+        same.append(version == bindparam(VERSION_READ, type_=version.type))
     changes = {columns[name].name: _argument(rows, name) for name in columns if name in names}
     filled = [columns[name] for name in rows.filled_on_update if name not in names]
     compiled = statement_of(
@@ -160,7 +161,7 @@ def update_arguments(rows: Rows[Any], entity: Base, changes: Values) -> Values:
     kept = entity.__dict__
     values = {**changes, **{name: kept[name] for name in rows.key}}
     if rows.version is not None:
-        values[_VERSION_READ] = kept[rows.version]
+        values[VERSION_READ] = kept[rows.version]
     return values
 
 
