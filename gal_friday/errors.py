@@ -187,7 +187,8 @@ class ConnectionLost(DatabaseUnavailable):
 class CommitUnknown(DatabaseUnavailable):
     """The answer to COMMIT was lost, and no server could be asked; the transaction may or may not be stored.
 
-    Once a server answers again, `Database.was_committed(error.marker)` tells which.
+    Once a server answers again, `Database.was_committed(error.marker)` tells which. A statement on its own
+    has no marker: look for the row by the error's `key`.
     """
 
     hint = "once the server is back ask Database.was_committed(error.marker) before doing it again"

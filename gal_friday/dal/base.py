@@ -260,9 +260,9 @@ class BaseRepository(Generic[M]):
         a dict of NumPy arrays.
 
         *columns* default to all. Times are microseconds in UTC. Decimals stay what they are, as Arrow's
-        decimals, or with *exact* off are floats, which takes a fraction of the time and of the memory; ids,
-        members of closed sets and JSON are text. Raises ConfigurationError where the libraries of the extras
-        `frames` and `pandas` are not installed.
+        decimals, or with *exact* off are floats, which takes a fraction of the time and of the memory. Ids,
+        members of closed sets and JSON are text; so are costs in polars, whose decimals have 38 digits.
+        Raises ConfigurationError where the libraries of the extras `frames` and `pandas` are not installed.
         """
         statement = self._select(*criteria, order_by=order_by)
         if limit is not None:
@@ -334,7 +334,9 @@ class BaseRepository(Generic[M]):
             default = [name for name in rowset.columns if name not in kept]
             overwritten = default if overwrite is None else overwrite
             on_conflict = partial(upsert, key=key, overwrite=overwritten, may_replace=may_replace)
-            new, changed = await upsert_rowset(self._session, mapping, rowset, key=key, conflict=on_conflict)
+            new, changed = await upsert_rowset(
+                self._session, mapping, rowset, key=key, overwritten=overwritten, conflict=on_conflict
+            )
             inserted, updated, total = inserted + new, updated + changed, total + len(rowset.rows)
         return UpsertCounts(inserted, updated, total - inserted - updated)
 

@@ -137,7 +137,7 @@ def voiding(info: dict[str, Any]) -> Iterator[None]:
     """A write in the transaction of the connection whose *info* is given: void where the write fails."""
     try:
         yield
-    except PersistenceError:
+    except BaseException:
         info[_VOID] = True
         raise
 

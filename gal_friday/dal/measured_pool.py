@@ -86,6 +86,8 @@ class MeasuredPool(AsyncAdaptedQueuePool):
             lent.connection.invalidate()
         elif self._counters.waiting and self.checkedin() < self.size():
             await greenlet_spawn(self._return, lent)  # where the pool has enough it would be closed
+        elif self.overflow() > 0 and len(self._kept) >= self.size():
+            self.drop(lent)  # the burst it was opened for is over
         else:
             self._kept.append(lent)
 

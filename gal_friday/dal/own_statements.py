@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Select
+from sqlalchemy.orm.attributes import instance_state
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
     VERSION_READ,
@@ -28,9 +28,17 @@ from gal_friday.dal.hot_path.statements import (
 )
 from gal_friday.dal.models import Base
 from gal_friday.dal.retry_policy import Work, is_retried
-from gal_friday.errors import AlreadyExists, CommitUnknown, ConnectionLost, DatabaseUnavailable
+from gal_friday.errors import (
+    AlreadyExists,
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseUnavailable,
+    PersistenceError,
+    StaleWrite,
+)
 
 M = TypeVar("M", bound=Base)
+T = TypeVar("T")
 
 Attempt = Callable[[], Awaitable[list[Record]]]
 
@@ -47,8 +55,7 @@ class OnItsOwn:
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if (compiled := of_query(query)) is None:
             return None
-        with collection_held_off():
-            return rows.entities(await self._read(*compiled))
+        return rows.entities(await self._read(*compiled))
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         compiled = of_query(query)
@@ -75,12 +82,15 @@ class OnItsOwn:
         return True
 
     async def update(self, rows: Rows[M], entity: M) -> bool:
-        changes = rows.to_update(entity)
+        changes = None if instance_state(entity).session_id is not None else rows.to_update(entity)
         if not changes or rows.version is None:
             return False
-        names = frozenset(changes)
-        statement, values = update_of(rows, names), update_arguments(rows, entity, changes)
-        again = partial(self._again, rows, statement, values, names)
+        statement = update_of(rows, frozenset(changes))
+        kept = {name: value for name, value in entity.__dict__.items() if name in rows.columns}
+        values = {**kept, **update_arguments(rows, entity, changes)}
+        left = frozenset(kept).difference(rows.filled_on_update).union(changes)
+        made = as_changed(rows, left, is_versioned=True)
+        again = partial(self._again, rows, statement, values, made, values[VERSION_READ])
         records = await self._settled(rows, statement, values, again)
         check_one(rows, records)
         rows.updated(entity, records[0], None)
@@ -88,7 +98,7 @@ class OnItsOwn:
 
     async def change(self, rows: Rows[M], statement: Statement, values: Values) -> M | None:
         names = frozenset(rows.columns).intersection(values).difference(rows.key)
-        again = partial(self._again, rows, statement, values, names)
+        again = partial(self._again, rows, statement, values, as_changed(rows, names), None)
         records = await self._settled(rows, statement, values, again)
         return rows.entity(records[0]) if records else None
 
@@ -110,45 +120,70 @@ class OnItsOwn:
     async def _settled(
         self, rows: Rows[Any], statement: Statement, values: Values, again: Attempt
     ) -> list[Record]:
-        """What *statement* gives; where its answer is lost, what it gives *again*."""
-        may_be_done = False
-
-        async def once_more() -> list[Record]:
-            nonlocal may_be_done
-            try:
-                return await again()
-            except ConnectionLost:
-                may_be_done = True
-                raise
-
-        try:
-            return await self._write(rows, statement, values)
-        except DatabaseUnavailable as loss:
-            if not is_retried(loss, Work.STATEMENT):
-                raise
-            may_be_done = isinstance(loss, ConnectionLost)
-            try:
-                return await self._pool.retry(once_more, work=Work.STATEMENT)
-            except DatabaseUnavailable as error:
-                if not may_be_done:
-                    raise  # nothing was ever sent
-                key = tuple(values[name] for name in rows.key)
-                raise CommitUnknown("of a statement", table=rows.table.name, key=key) from error
+        send = partial(self._write, rows, statement, values)
+        key = tuple([values[name] for name in rows.key])
+        return await settled(self._pool, send, again, table=rows.table.name, key=key)
 
     async def _again(
-        self, rows: Rows[Any], statement: Statement, values: Values, names: frozenset[str]
+        self, rows: Rows[Any], statement: Statement, values: Values, made: Statement, version: int | None
     ) -> list[Record]:
-        """What an UPDATE of the attributes *names* gives that may have been carried out before."""
-        if records := await self._write(rows, statement, values):
-            return records
-        if records := await self._read(as_changed(rows, names), values):
+        """What an UPDATE gives that may have been carried out: then there is what *made* asks for.
+
+        *version* is the one it was to change.
+        """
+        if records := await self._read(made, values):
             return records
         found = await self._read(select_by_key(rows), values)
+        if not found or version is None or (now := _version(rows, found)) == version:
+            if records := await self._write(rows, statement, values):
+                return records
+            if not found or version is not None:
+                return []
         # Every change raises the version by one: where others made but one, this one was not made.
-        if found and (VERSION_READ not in values or _version(rows, found) > values[VERSION_READ] + 1):
-            key = tuple(values[name] for name in rows.key)
-            raise CommitUnknown("the row was changed by others, too", table=rows.table.name, key=key)
-        return []
+        elif now == version + 1:
+            return []
+        key = tuple([values[name] for name in rows.key])
+        raise CommitUnknown("others changed the row, too", table=rows.table.name, key=key)
+
+
+async def settled(
+    pool: DatabaseConnectionPool,
+    send: Callable[[], Awaitable[T]],
+    again: Callable[[], Awaitable[T]],
+    *,
+    table: str,
+    key: tuple[Any, ...],
+) -> T:
+    """What *send* gives, a statement on its own; where its answer is lost, what *again* gives.
+
+    *again* looks what became of it, and sends it once more if nothing did; StaleWrite and CommitUnknown of
+    its are what it has found out. Tried for `retry_timeout_seconds`; where it was sent, and nothing could be
+    found out, CommitUnknown is raised.
+    """
+    may_be_done = False
+
+    async def once_more() -> T:
+        nonlocal may_be_done
+        try:
+            return await (again() if may_be_done else send())
+        except ConnectionLost:
+            may_be_done = True
+            raise
+
+    try:
+        return await send()
+    except DatabaseUnavailable as loss:
+        if not is_retried(loss, Work.STATEMENT):
+            raise
+        may_be_done = isinstance(loss, ConnectionLost)
+    try:
+        return await pool.retry(once_more, work=Work.STATEMENT)
+    except (StaleWrite, CommitUnknown):
+        raise
+    except PersistenceError as error:
+        if not may_be_done:
+            raise
+        raise CommitUnknown("of a statement", table=table, key=key) from error
 
 
 def _version(rows: Rows[Any], found: list[Record]) -> int:

@@ -183,9 +183,10 @@ class DatabaseStateManager:
 
     async def _save(self, entity: Row, *, overwrite: bool = False) -> None:
         image = image_of(entity, account_id=self.account_id)
-        if self._actor is None and self._pool.runs_single_statements:
+        # What overwrites names no version: if its message arrived late it would undo what was saved since.
+        if self._actor is None and not overwrite and self._pool.runs_single_statements:
             try:
-                await self._save_alone(image, overwrite=overwrite)
+                await self._save_alone(image)
             except TransactionConflict:
                 log.info("others were in the way of a save; it is done again", extra={"key": image.key})
             else:
@@ -197,10 +198,10 @@ class DatabaseStateManager:
 
         await self._pool.retry(attempt, work=Work.SAVE, attempts=ATTEMPTS)
 
-    async def _save_alone(self, image: Image[Row], *, overwrite: bool) -> None:
+    async def _save_alone(self, image: Image[Row]) -> None:
         since = self._cache.moment()
         try:
-            stored = await save_alone(self._pool, image, overwrite=overwrite)
+            stored = await save_alone(self._pool, image)
         except BaseException:
             if isinstance(image.entity, PortfolioPosition):
                 await self._cache.discard(image.entity.position_id)

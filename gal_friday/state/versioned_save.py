@@ -17,12 +17,10 @@ from gal_friday.dal.hot_path.rows import Rows, rows_of
 from gal_friday.dal.hot_path.statements import Statement, select_by_key, statement_of
 from gal_friday.dal.models import Base, PortfolioPosition, PortfolioState, PyramidingState
 from gal_friday.dal.models.types import DIALECT
-from gal_friday.dal.retry_policy import Work
+from gal_friday.dal.own_statements import settled
 from gal_friday.dal.write_notices import TOLD_BY
 from gal_friday.errors import (
     CommitUnknown,
-    ConnectionLost,
-    DatabaseUnavailable,
     InvalidValue,
     PersistenceError,
     StaleWrite,
@@ -113,7 +111,9 @@ async def save_image(
 
     With *overwrite* whatever is there gives way. Raises StaleWrite.
     """
-    statement = _statement(image.model, image.names, image.ledger, overwrite, is_new=expected is None)
+    statement = _statement(
+        image.model, image.names, image.ledger, overwrite=overwrite, is_new=expected is None
+    )
     binds = image.binds(expected)
     stored: ScalarResult[Row] = await session.scalars(
         statement,
@@ -126,47 +126,43 @@ async def save_image(
     return row
 
 
-async def save_alone(pool: DatabaseConnectionPool, image: Image[Row], *, overwrite: bool) -> Row:
+async def save_alone(pool: DatabaseConnectionPool, image: Image[Row]) -> Row:
     """The row as stored by a statement that is a transaction of its own. Raises as `save_image` does.
 
-    Where its answer is lost it is sent again: what is stored then tells what became of it. Raises
-    CommitUnknown where no server could be asked, or others have changed the row since.
+    Where its answer is lost, what is stored tells what became of it, and it is sent again if nothing did.
+    Raises CommitUnknown where no server could be asked, or others have changed the row more than once.
     """
     rows: Rows[Row] = rows_of(image.model)
     expected = image.expected
-    statement = _alone(image.model, image.names, image.ledger, overwrite, is_new=expected is None)
-    binds = image.binds(expected)
+    statement = _alone(image.model, image.names, image.ledger, is_new=expected is None)
 
     async def stored() -> Row | None:
         found = await pool.fetch(select_by_key(rows), dict(zip(rows.key, image.key, strict=True)))
         return rows.entity(found[0]) if found else None
 
-    async def again() -> Row:
-        if records := await pool.fetch(statement, binds, intends=True):
+    async def send() -> Row:
+        if records := await pool.fetch(statement, image.binds(expected), intends=True):
             return rows.entity(records[0])
+        raise _refusal(image, expected, await stored())
+
+    async def again() -> Row:
         row = await stored()
-        if row is not None and image.is_of(row):
+        version = None if row is None else row.row_version
+        if version == expected:
+            return await send()
+        # Every change raises the version by one: the next one is this one, or somebody else's instead of it.
+        if row is not None and version == (expected or 0) + 1 and image.is_of(row):
             return row
         if row is not None and row.row_version > (expected or 0) + 1:
-            # Every change raises the version by one: the first of these may have been this one.
             raise CommitUnknown("others changed the row, too", table=rows.table.name, key=image.key)
         raise _refusal(image, expected, row)
 
-    try:
-        records = await pool.fetch(statement, binds, intends=True)
-    except ConnectionLost:
-        try:
-            return await pool.retry(again, work=Work.STATEMENT)
-        except DatabaseUnavailable as error:
-            raise CommitUnknown("of a statement", table=rows.table.name, key=image.key) from error
-    if not records:
-        raise _refusal(image, expected, await stored())
-    return rows.entity(records[0])
+    return await settled(pool, send, again, table=rows.table.name, key=image.key)
 
 
 @cache
 def _statement(
-    model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], overwrite: bool, *, is_new: bool
+    model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], *, overwrite: bool, is_new: bool
 ) -> UpdateBase:
     if is_new or overwrite:
         return _insert(model, names, overwrite=overwrite)
@@ -174,10 +170,8 @@ def _statement(
 
 
 @cache
-def _alone(
-    model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], overwrite: bool, *, is_new: bool
-) -> Statement:
-    return statement_of(_statement(model, names, ledger, overwrite, is_new=is_new))
+def _alone(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], *, is_new: bool) -> Statement:
+    return statement_of(_statement(model, names, ledger, overwrite=False, is_new=is_new))
 
 
 @cache  # to build a statement takes longer than to execute it

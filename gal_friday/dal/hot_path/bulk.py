@@ -78,13 +78,15 @@ async def upsert_rowset(
     rowset: Rowset,
     *,
     key: Sequence[str],
+    overwritten: Sequence[str],
     conflict: Callable[[Insert], Insert],
 ) -> tuple[int, int]:
     """Store rows, *conflict* saying what becomes of those that are there; how many are new, and changed."""
     table, place = rows.table, InSession(session)
     columns = [rows.columns[rows.attributes[name]] for name in rowset.columns]
     in_order = rowset.sorted_by(key) if len(rowset.rows) >= WORTH_ARRAYS and place.is_ours else None
-    has_moment = "created_at" in table.c and "created_at" not in rowset.columns
+    # Where all rows of a partitioned table are told apart by it, it is not to be overwritten.
+    has_moment = "created_at" in table.c and "created_at" not in {*rowset.columns, *overwritten}
     if in_order is not None and has_moment and rows.is_plain and can_be_copied(*columns):
         missing = {rows.columns[name].name: value for name, value in rows.defaults.items()}
         defaults = {name: value for name, value in missing.items() if name not in rowset.columns}

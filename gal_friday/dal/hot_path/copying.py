@@ -5,13 +5,31 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, ColumnClause, Table, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    ColumnClause,
+    ColumnElement,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from gal_friday.dal.error_facts import Sent
 from gal_friday.dal.hot_path.place import InSession
 from gal_friday.dal.hot_path.statements import Statement, statement_of
 from gal_friday.dal.hot_path.texts import texts_of
+from gal_friday.errors import InvalidValue
+
+#: When an upsert began, by the server's clock; no row of before has just this moment.
+MOMENT = "moment"
+NOW = statement_of(select(func.clock_timestamp().label(MOMENT)))
 
 #: Between the values of a column that travels as one text, and in place of one that is not there.
 SEPARATOR, NOTHING = "\x1f", "\x1e"
@@ -30,9 +48,14 @@ BATCHES_OF_A_STATEMENT = 10
 
 def batches(rows: Iterable[Sequence[Any]]) -> Iterator[Batch]:
     """*rows* column by column, some at a time."""
-    remaining = iter(rows)
+    remaining, first = iter(rows), 0
     while some := list(islice(remaining, ROWS_OF_A_BATCH)):
-        yield list(zip(*some, strict=True))
+        try:
+            yield list(zip(*some, strict=True))
+        except ValueError:
+            uneven = next(row for row, values in enumerate(some) if len(values) != len(some[0]))
+            raise InvalidValue("a row has a value for each column", row=first + uneven) from None
+        first += len(some)
 
 
 async def copy_in(
@@ -87,19 +110,19 @@ async def upsert_in(
 
     *conflict* says what becomes of rows that are there. A column travels as one text.
     """
-    inserted = changed = sent = 0
+    inserted = changed = 0
+    (now,) = await place.read(NOW, {})
     statements: dict[frozenset[str], Statement] = {}
     for batch in given:
         values: dict[str, str | Sequence[str | None]] = {
-            column.name: _as_one_text(texts_of(column, of_column, first_row=sent, is_escaped=False))
+            column.name: _as_one_text(texts_of(column, of_column, first_row=None, is_escaped=False))
             for column, of_column in zip(columns, batch, strict=True)
         }
         arrays = frozenset(name for name, value in values.items() if not isinstance(value, str))
         if arrays not in statements:
             statements[arrays] = _upsert_of(table, columns, tuple(defaults), conflict, arrays)
-        (counts,) = await place.write(statements[arrays], {**values, **defaults})
+        (counts,) = await place.write(statements[arrays], {**values, **defaults, MOMENT: now[MOMENT]})
         inserted, changed = inserted + counts["inserted"], changed + counts["changed"]
-        sent += len(batch[0])
     return inserted, changed
 
 
@@ -123,12 +146,17 @@ def _upsert_of(
         )
     )
     given = texts.table_valued(*names).render_derived()
-    # What tells a row of this statement from those that were there: a partitioned table has no xmax to ask.
-    moment = func.statement_timestamp()
     same = [bindparam(name, type_=table.c[name].type) for name in defaults]
-    rows = select(*(cast(given.c[column.name], column.type) for column in columns), *same, moment)
-    into = insert(table).from_select([*names, *defaults, "created_at"], rows)
-    stored = conflict(into).returning((table.c.created_at == moment).label("is_new")).cte()
+    values: list[ColumnElement[Any]] = [cast(given.c[column.name], column.type) for column in columns]
+    # A row is new if xmax is 0; a partitioned table has none, and there the moment tells.
+    if table.dialect_options["postgresql"]["partition_by"]:
+        moment = bindparam(MOMENT, type_=table.c.created_at.type)
+        into = insert(table).from_select([*names, *defaults, "created_at"], select(*values, *same, moment))
+        is_new: ColumnElement[bool] = table.c.created_at == moment
+    else:
+        into = insert(table).from_select([*names, *defaults], select(*values, *same))
+        is_new = literal_column("xmax = 0", Boolean)
+    stored = conflict(into).returning(is_new.label("is_new")).cte()
     statement = select(
         func.count().filter(stored.c.is_new).label("inserted"),
         func.count().filter(~stored.c.is_new).label("changed"),

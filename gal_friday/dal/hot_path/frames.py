@@ -24,6 +24,9 @@ from gal_friday.errors import ConfigurationError, InvalidFilter
 
 FrameKind = Literal["arrow", "polars", "pandas", "numpy"]
 
+#: Bytes that Arrow reads at a time, on several threads.
+BLOCK = 1 << 20
+
 _MICROSECONDS: ColumnClause[int] = literal_column("1000000", BigInteger)
 
 
@@ -37,16 +40,26 @@ async def frame_of(
     sent = (_sent(column, exact=exact).label(name) for name, column in columns.items())
     text = await place.copy_out(*with_values(query.with_only_columns(*sent, maintain_column_froms=True)))
     schema = arrow.schema(
-        [(name, _kept(arrow, column.type, exact=exact)) for name, column in columns.items()]
+        [(name, _kept(arrow, column.type, kind=kind, exact=exact)) for name, column in columns.items()]
     )
     if not text:
         return _INTO[kind](schema.empty_table())
-    table = csv.read_csv(
-        arrow.py_buffer(text),
-        read_options=csv.ReadOptions(column_names=list(columns)),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
+    types = {name: _read(arrow, column.type, exact=exact) for name, column in columns.items()}
+    try:
+        table = _parsed(csv, arrow.py_buffer(text), types, block_size=BLOCK)
+    except arrow.ArrowInvalid:  # a row longer than a block
+        table = _parsed(csv, arrow.py_buffer(text), types, block_size=len(text) + 1)
+    return _INTO[kind](table.cast(schema))
+
+
+def _parsed(csv: Any, text: Any, types: Mapping[str, Any], *, block_size: int) -> Any:
+    return csv.read_csv(
+        text,
+        read_options=csv.ReadOptions(column_names=list(types), block_size=block_size),
+        # A row of one column that is empty is an empty line.
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
-            column_types={name: _read(arrow, column.type, exact=exact) for name, column in columns.items()},
+            column_types=types,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
@@ -54,7 +67,6 @@ async def frame_of(
             false_values=["f"],
         ),
     )
-    return _INTO[kind](table.cast(schema))
 
 
 def _sent(column: Column[Any], *, exact: bool) -> ColumnElement[Any]:
@@ -66,13 +78,13 @@ def _sent(column: Column[Any], *, exact: bool) -> ColumnElement[Any]:
     return column
 
 
-def _kept(arrow: Any, kind: TypeEngine[Any], *, exact: bool) -> Any:
+def _kept(arrow: Any, type_: TypeEngine[Any], *, kind: FrameKind, exact: bool) -> Any:
     """The type of a column in the frame."""
-    if isinstance(kind, UtcDateTime):
+    if isinstance(type_, UtcDateTime):
         return arrow.timestamp("us", tz="UTC")
-    if isinstance(kind, ExactNumeric) and exact and kind.precision > 38:
-        return arrow.decimal256(kind.precision, kind.scale)
-    return _read(arrow, kind, exact=exact)
+    if isinstance(type_, ExactNumeric) and exact and type_.precision > 38 and kind != "polars":
+        return arrow.decimal256(type_.precision, type_.scale)
+    return _read(arrow, type_, exact=exact)
 
 
 def _read(arrow: Any, kind: TypeEngine[Any], *, exact: bool) -> Any:

@@ -17,7 +17,6 @@ from gal_friday.dal.error_translation import (
     translated_driver_error,
     voiding,
 )
-from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
     KEYS,
@@ -99,7 +98,6 @@ class InSession:
             return False
         records = await self.write(insert_of(rows, frozenset(values)), values)
         self._tell_of_new(self._sync, entity)
-        note_write(self._sync, rows.table.name)
         rows.inserted(entity, values, records)
         self._adopt(entity)
         return True
@@ -110,7 +108,10 @@ class InSession:
             return False
         if sync.new or sync.deleted or any(other is not entity for other in sync.dirty):
             return False
-        if entity not in sync and rows.identity_of(entity) in sync.identity_map:
+        held_by = instance_state(entity).session_id
+        if held_by is not None and held_by != sync.hash_key:
+            return False
+        if held_by is None and rows.identity_of(entity) in sync.identity_map:
             return False
         changes = rows.to_update(entity)
         if not changes:
@@ -131,17 +132,15 @@ class InSession:
         if rows.identity(tuple([values[name] for name in rows.key])) in self._sync.identity_map:
             return None
         records = await self.write(statement, values)
-        note_write(self._sync, rows.table.name)
         return self._adopted(rows, records)[0] if records else None
 
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
             return None
-        with collection_held_off():
-            records = await self._fetch(*compiled)
-            if len(self._sync.identity_map) and self._holds_expired(rows, records):
-                return None
-            return self._adopted(rows, records)
+        records = await self._fetch(*compiled)
+        if len(self._sync.identity_map) and self._holds_expired(rows, records):
+            return None
+        return self._adopted(rows, records)
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
@@ -167,7 +166,6 @@ class InSession:
             for name, value in of_one.items()
         }
         self._take_in(rows, entities, values, await self.write(statement, numbered))
-        note_write(self._sync, rows.table.name)
 
     async def read_back(self, rows: Rows[M], entities: Sequence[M], values: Sequence[Values]) -> None:
         """Make new *entities*, copied with these *values*, the session's, with what the server filled in."""
@@ -202,6 +200,10 @@ class InSession:
                 raise
             raise failure from error
 
+    async def read(self, statement: Statement, values: Values) -> list[Record]:
+        """The records of a statement that only reads."""
+        return await self._fetch(statement, values)
+
     async def copy_out(self, statement: Statement, values: Values) -> bytearray:
         """The rows of a query as COPY writes them in CSV."""
         connection, pieces = await self._flushed(), bytearray()
@@ -223,6 +225,8 @@ class InSession:
 
     async def write(self, statement: Statement, values: Values) -> list[Record]:
         """The records of a statement that writes."""
+        if statement.table is not None:
+            note_write(self._sync, statement.table.name)
         connection = await self._flushed()
         with voiding(self._info):
             return await fetch(connection, statement, values, info=self._info)

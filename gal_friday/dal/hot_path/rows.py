@@ -11,6 +11,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.sql.expression import SQLColumnExpression
 from sqlalchemy.types import TypeEngine
 
+from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.models_base import Identified
 from gal_friday.dal.models.types import ClosedSet, UtcDateTime, dumps
@@ -117,7 +118,8 @@ class Rows(Generic[M]):
         for place, name in enumerate(names):
             if name in self.readers:
                 columns[place] = map(self.readers[name], columns[place])
-        return [self._made(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+        with collection_held_off():
+            return [self._made(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
     def _made(self, values: Values) -> M:
         entity = self._new(self.model)

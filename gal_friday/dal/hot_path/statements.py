@@ -6,14 +6,26 @@ from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
-from sqlalchemy import ARRAY, ClauseElement, Table, and_, any_, bindparam, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    ClauseElement,
+    Table,
+    and_,
+    any_,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.sqltypes import TupleType
 
 from gal_friday.dal.error_facts import Sent
 from gal_friday.dal.error_translation import located, translated_driver_error
 from gal_friday.dal.hot_path.rows import DRIVER_DIALECT, Convert, Rows, Values, binder
 from gal_friday.dal.models import Base
-from gal_friday.errors import InvalidValue, StaleWrite
+from gal_friday.errors import InvalidFilter, InvalidValue, StaleWrite
 
 M = TypeVar("M", bound=Base)
 T = TypeVar("T")
@@ -40,6 +52,8 @@ class Statement:
     columns: Mapping[str, str] = field(default_factory=dict)
     #: Columns of a new row that are left empty.
     empty: Sequence[str] = ()
+    #: Whether its arguments are those of several rows, with the number of each.
+    is_of_several: bool = False
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """*values* as asyncpg takes them. Raises InvalidValue, with the place."""
@@ -56,9 +70,13 @@ class Statement:
 
     def sent(self, values: Mapping[str, Any]) -> Sent:
         """What errors say of it: the values by column."""
-        row = {self.columns.get(name, name): value for name, value in values.items()}
+        rows: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            number = name.rpartition("_")[2] if self.is_of_several else ""
+            row = rows.setdefault(number, dict.fromkeys(self.empty))
+            row[self.columns.get(name, name)] = value
         positions = [self.columns.get(name, name) for name in self.names]
-        return Sent(self.text, self.table, [{**dict.fromkeys(self.empty), **row}], positions)
+        return Sent(self.text, self.table, list(rows.values()), positions)
 
 
 async def fetch(
@@ -120,7 +138,9 @@ def insert_of_several(rows: Rows[Any], names: frozenset[str], count: int) -> Sta
     ]
     filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
     key = [rows.columns[name] for name in rows.key]
-    return statement_of(insert(rows.table).values(values).returning(*key, *filled))
+    statement = statement_of(insert(rows.table).values(values).returning(*key, *filled))
+    numbered = {f"{name}_{number}": rows.columns[name].name for name in names for number in range(count)}
+    return replace(statement, columns=numbered, is_of_several=True)
 
 
 @lru_cache(_KEPT)
@@ -149,11 +169,14 @@ def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
 
 
 @lru_cache(_KEPT)
-def as_changed(rows: Rows[Any], names: frozenset[str]) -> Statement:
-    """The row with the key given if an UPDATE of the attributes *names* may have left it as it is."""
+def as_changed(rows: Rows[Any], names: frozenset[str], *, is_versioned: bool = False) -> Statement:
+    """The row with the key given if its attributes *names* are as given, and its version the one after."""
     columns = rows.columns
     same = [columns[name] == _argument(rows, name) for name in rows.key]
     same += [columns[name].is_not_distinct_from(_argument(rows, name)) for name in columns if name in names]
+    if is_versioned and rows.version is not None:
+        version = columns[rows.version]
+        same.append(version == bindparam(VERSION_READ, type_=version.type) + literal_column("1"))
     return statement_of(select(*columns.values()).where(*same))
 
 
@@ -188,7 +211,7 @@ def of_query(query: ClauseElement) -> tuple[Statement, Values] | None:
     values = dict(compiled.construct_params(extracted_parameters=key.bindparams))
     lists = sorted(compiled.bind_names[bind] for bind in compiled.post_compile_params)
     lengths = tuple([len(values[name]) for name in lists])
-    if 0 in lengths or compiled.literal_execute_params:
+    if 0 in lengths or compiled.literal_execute_params or _has_tuples(compiled):
         return None
     if (statement := _statements.get((key.key, lengths))) is None:
         statement = _kept(_statements, (key.key, lengths), _of_compiled(_expanded(query)))
@@ -198,9 +221,16 @@ def of_query(query: ClauseElement) -> tuple[Statement, Values] | None:
 
 
 def with_values(query: ClauseElement) -> tuple[Statement, Values]:
-    """Any *query*, compiled for this once, and its arguments."""
+    """Any *query*, compiled for this once, and its arguments. Raises InvalidFilter for a list of tuples."""
     compiled = _expanded(query)
+    if _has_tuples(compiled):
+        raise InvalidFilter("give a list of tuples as or_() of and_()s here")
     return _of_compiled(compiled), dict(compiled.params)
+
+
+def _has_tuples(compiled: SQLCompiler) -> bool:
+    """Whether a list in it is one of tuples, whose values have no types of their own here."""
+    return any(isinstance(bind.type, TupleType) for bind in compiled.post_compile_params)
 
 
 def _expanded(query: ClauseElement) -> SQLCompiler:

@@ -58,11 +58,11 @@ def can_be_copied(*columns: Column[Any]) -> bool:
 
 
 def texts_of(
-    column: Column[Any], values: Sequence[Any], *, first_row: int = 0, is_escaped: bool = True
+    column: Column[Any], values: Sequence[Any], *, first_row: int | None = 0, is_escaped: bool = True
 ) -> Sequence[str | None]:
     """*values* of a column as PostgreSQL reads them, *is_escaped* as COPY does.
 
-    Raises InvalidValue with table, column, row and value.
+    Raises InvalidValue with table, column, row and value; without row where *first_row* is None.
     """
     kind = column.type
     assert isinstance(kind, TypeDecorator)
@@ -145,18 +145,20 @@ _COLUMN_OF: dict[type[TypeDecorator[Any]], Callable[[Any, type, Sequence[Any]], 
 }
 
 
-def _one_by_one(column: Column[Any], values: Sequence[Any], first_row: int) -> Texts:
+def _one_by_one(column: Column[Any], values: Sequence[Any], first_row: int | None) -> Texts:
     """The texts of those *values* that are there, each checked by the column's type."""
     kind = column.type
     assert isinstance(kind, TypeDecorator)
     text = next(text for known, text in _TEXT_OF.items() if isinstance(kind, known))
     texts = []
-    for row, value in enumerate(values, first_row):
+    for number, value in enumerate(values):
         try:
             if value is not None:
                 texts.append(text(kind.process_bind_param(value, DIALECT)))
         except InvalidValue as error:
-            facts = {**error.facts, "table": column.table.name, "column": column.name, "row": row}
+            facts = {**error.facts, "table": column.table.name, "column": column.name}
+            if first_row is not None:
+                facts["row"] = first_row + number
             if column.table.name in WITHHELD_TABLES:
                 facts.pop("value", None)
             raise InvalidValue(error.explanation, **facts) from None
@@ -177,8 +179,8 @@ _TEXT_OF: dict[type[TypeDecorator[Any]], Callable[[Any], str]] = {
     ExactNumeric: lambda value: format(value, "f"),
     UtcDateTime: _of_time,
     CalendarDate: _of_time,
-    PlainText: str,
-    ClosedSet: str,
+    PlainText: str.__str__,  # of a class derived from str, too
+    ClosedSet: str.__str__,
     Identifier: _hex,
     Flag: _FLAGS.__getitem__,
     AnyWholeNumber: str,

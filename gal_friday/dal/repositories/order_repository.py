@@ -33,11 +33,17 @@ _TIME_OF = {
 }
 
 
-#: Where an order can come from to a status; to be FILLED takes more than that.
+#: Where an order can come from to a status in one statement. To be FILLED takes more than that. And where a
+#: cancel is refused the order is again what it was: a step to or from there that is sent again after a lost
+#: answer might be taken twice.
 _SOURCES = {
-    status: sorted(source for source, targets in ORDER_TRANSITIONS.items() if status in targets)
+    status: sorted(
+        source
+        for source, targets in ORDER_TRANSITIONS.items()
+        if status in targets and source is not OrderStatus.PENDING_CANCEL
+    )
     for status in OrderStatus
-    if status is not OrderStatus.FILLED
+    if status not in {OrderStatus.FILLED, OrderStatus.PENDING_CANCEL}
 }
 
 
