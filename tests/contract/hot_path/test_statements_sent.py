@@ -80,6 +80,8 @@ async def test_a_change_on_its_own_is_one_statement_and_none_where_nothing_chang
 ) -> None:
     database = observer.database
     strategy = await database.strategies.add(a_strategy())
+    strategy.name = "the first one names on its connection who it is of"
+    await database.strategies.update(strategy)
     observer.sent()
     strategy.name = "changed"
     await database.strategies.update(strategy)
