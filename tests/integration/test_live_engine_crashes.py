@@ -213,7 +213,7 @@ async def test_a_base_entry_whose_connection_is_cut_anywhere(desk: Desk) -> None
         await desk.check_memory()
         if moments.are_over:
             break
-    assert number > 20
+    assert number > 12, "there are places enough to be cut at"
     await desk.engine.stop()
 
 

@@ -44,7 +44,9 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def settings(endpoint: InfluxEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("GAL_FRIDAY_SPOOL__DIRECTORY")  # it would win over the file
     (tmp_path / "settings.toml").write_text(
-        "[influxdb]\n" + "".join(f'{name} = "{value}"\n' for name, value in endpoint.settings.items())
+        "[influxdb]\n"
+        + "".join(f'{name} = "{value}"\n' for name, value in endpoint.settings.items())
+        + f'[spool]\ndirectory = "{tmp_path / "spool"}"\n'
     )
     return Settings.load(tmp_path / "settings.toml")
 
