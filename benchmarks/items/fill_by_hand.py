@@ -112,7 +112,7 @@ def _writes(found: Found, fill: Row) -> Iterator[Statement]:
         "order_status": status,
         "quantity": str(quantity),
         "price": str(price),
-        "realized_pnl": gain and str(gain),
+        "realized_pnl": None if gain is None else str(gain),
     }
     yield Statement(sql.ADD_EVENT, (account, f"position-{position_id}", sequence, json.dumps(event), at))
 
