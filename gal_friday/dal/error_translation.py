@@ -121,12 +121,19 @@ def refuse_void_transaction(connection: AsyncConnection) -> None:
 
 
 @contextmanager
-def translate_driver_errors(sent: Sent, connection: Any) -> Iterator[None]:
-    """Turn what asyncpg raises for what is *sent* over *connection* into errors of gal_friday.errors."""
+def translate_driver_errors(
+    sent: Sent, connection: Any, info: dict[str, Any] | None = None
+) -> Iterator[None]:
+    """Turn what asyncpg raises for what is *sent* over *connection* into errors of gal_friday.errors.
+
+    *info* is that of SQLAlchemy's connection whose transaction it is part of.
+    """
     try:
         yield
+    except PersistenceError:
+        raise
     except Exception as error:
-        failure = translated_driver_error(error, sent, connection=connection, info=None)
+        failure = translated_driver_error(error, sent, connection=connection, info=info)
         if failure is None:
             raise
         raise failure from error

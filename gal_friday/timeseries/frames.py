@@ -8,10 +8,10 @@ point does not have is null there. The libraries come with the extra `frames`; p
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from importlib import import_module
 from typing import Any
 
-from gal_friday.errors import ConfigurationError, InvalidValue
+from gal_friday.errors import InvalidValue
+from gal_friday.extras import library
 from gal_friday.timeseries.measurements import Ohlcv, Tick
 from gal_friday.timeseries.points import Measured
 
@@ -34,7 +34,7 @@ def to_arrow(data: Iterable[Measured], *, exact: bool = False) -> Any:
 
 def to_polars(data: Iterable[Measured], *, exact: bool = False) -> Any:
     """*data* as a polars.DataFrame, tags as categories; otherwise as `to_arrow`."""
-    return _library("polars", "frames").from_arrow(to_arrow(data, exact=exact))
+    return library("polars", "frames").from_arrow(to_arrow(data, exact=exact))
 
 
 def to_pandas(data: Iterable[Measured], *, exact: bool = False) -> Any:
@@ -42,7 +42,7 @@ def to_pandas(data: Iterable[Measured], *, exact: bool = False) -> Any:
 
     As pandas goes, an integer column with nulls is one of floats, a boolean one with nulls one of objects.
     """
-    _library("pandas", "pandas")
+    library("pandas", "pandas")
     return to_arrow(data, exact=exact).to_pandas()
 
 
@@ -51,13 +51,13 @@ def to_numpy(data: Iterable[Measured]) -> dict[str, Any]:
 
     A float or an integer that is missing is NaN. Raises as `to_arrow` does.
     """
-    _library("numpy", "pandas")
+    library("numpy", "pandas")
     table = _table(list(data), exact=False, categories=False)
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
 def _table(points: Sequence[Measured], *, exact: bool, categories: bool) -> Any:
-    pa = _library("pyarrow", "frames")
+    pa = library("pyarrow", "frames")
     tags = [point.tags() for point in points]
     values = [_values(point, exact=exact) for point in points]
     tag_names: set[str] = set().union(*tags)
@@ -93,10 +93,3 @@ def _one_type(name: str, column: Sequence[Any]) -> type:
     if len(types) > 1:
         raise InvalidValue("a field of two types", field=name, types=sorted(each.__name__ for each in types))
     return types.pop()
-
-
-def _library(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError:
-        raise ConfigurationError(f"{name} is not installed: pip install 'gal_friday[{extra}]'") from None

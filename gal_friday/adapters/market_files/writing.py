@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from gal_friday.adapters.market_files.content import Format, Kind
 from gal_friday.dal.models import Base
-from gal_friday.errors import ConfigurationError, UnreadableFile
+from gal_friday.errors import UnreadableFile
+from gal_friday.extras import library
 
 Write = Callable[[Sequence[Base]], None]
 
@@ -97,15 +97,15 @@ def _text(value: object) -> str:
 
 @contextmanager
 def _parquet(path: Path, columns: dict[str, str]) -> Iterator[Write]:
-    pa = _pyarrow("pyarrow")
+    pa = library("pyarrow", "frames")
     schema = _schema(pa, columns)
-    with _pyarrow("pyarrow.parquet").ParquetWriter(path, schema, compression="zstd") as writer:
+    with library("pyarrow.parquet", "frames").ParquetWriter(path, schema, compression="zstd") as writer:
         yield lambda rows: writer.write_batch(_batch(pa, schema, rows))
 
 
 @contextmanager
 def _arrow(path: Path, columns: dict[str, str]) -> Iterator[Write]:
-    pa = _pyarrow("pyarrow")
+    pa = library("pyarrow", "frames")
     schema = _schema(pa, columns)
     with pa.ipc.new_file(str(path), schema) as writer:
         yield lambda rows: writer.write_batch(_batch(pa, schema, rows))
@@ -125,10 +125,3 @@ def _schema(pa: Any, columns: dict[str, str]) -> Any:
 def _batch(pa: Any, schema: Any, rows: Sequence[Base]) -> Any:
     columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in schema]
     return pa.record_batch(columns, schema=schema)
-
-
-def _pyarrow(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError:
-        raise ConfigurationError("pyarrow is not installed: pip install 'gal_friday[frames]'") from None

@@ -1,4 +1,4 @@
-"""Many rows at once, by COPY as new rows, or in arrays where some may be there already."""
+"""Many rows at once, by COPY as new rows, or in one text a column where some may be there already."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,7 +111,7 @@ async def upsert_in(
     *conflict* says what becomes of rows that are there. A column travels as one text.
     """
     inserted = changed = 0
-    (now,) = await place.read(NOW, {})
+    now = (await place.read(NOW, {}))[0] if _is_partitioned(table) else {}
     statements: dict[frozenset[str], Statement] = {}
     for batch in given:
         values: dict[str, str | Sequence[str | None]] = {
@@ -121,7 +121,7 @@ async def upsert_in(
         arrays = frozenset(name for name, value in values.items() if not isinstance(value, str))
         if arrays not in statements:
             statements[arrays] = _upsert_of(table, columns, tuple(defaults), conflict, arrays)
-        (counts,) = await place.write(statements[arrays], {**values, **defaults, MOMENT: now[MOMENT]})
+        (counts,) = await place.write(statements[arrays], {**values, **defaults, **now})
         inserted, changed = inserted + counts["inserted"], changed + counts["changed"]
     return inserted, changed
 
@@ -139,9 +139,7 @@ def _upsert_of(
         *(
             bindparam(name, type_=ARRAY(Text))
             if name in arrays
-            else func.string_to_array(
-                bindparam(name, type_=Text), literal_column("chr(31)"), literal_column("chr(30)")
-            )
+            else func.string_to_array(bindparam(name, type_=Text), _SEPARATOR, _NOTHING)
             for name in names
         )
     )
@@ -149,7 +147,7 @@ def _upsert_of(
     same = [bindparam(name, type_=table.c[name].type) for name in defaults]
     values: list[ColumnElement[Any]] = [cast(given.c[column.name], column.type) for column in columns]
     # A row is new if xmax is 0; a partitioned table has none, and there the moment tells.
-    if table.dialect_options["postgresql"]["partition_by"]:
+    if _is_partitioned(table):
         moment = bindparam(MOMENT, type_=table.c.created_at.type)
         into = insert(table).from_select([*names, *defaults, "created_at"], select(*values, *same, moment))
         is_new: ColumnElement[bool] = table.c.created_at == moment
@@ -162,6 +160,10 @@ def _upsert_of(
         func.count().filter(~stored.c.is_new).label("changed"),
     ).select_from(stored)
     return replace(statement_of(statement), table=table)
+
+
+def _is_partitioned(table: Table) -> bool:
+    return bool(table.dialect_options["postgresql"]["partition_by"])
 
 
 def _as_one_text(texts: Sequence[str | None]) -> str | Sequence[str | None]:

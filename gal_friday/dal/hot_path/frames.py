@@ -1,7 +1,6 @@
 """Rows as columns: from COPY's text straight into Arrow, without an object for any row or value."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -20,7 +19,8 @@ from sqlalchemy.types import TypeEngine
 from gal_friday.dal.hot_path.place import InSession
 from gal_friday.dal.hot_path.statements import with_values
 from gal_friday.dal.models.types import AnyWholeNumber, CalendarDate, ExactNumeric, Flag, UtcDateTime
-from gal_friday.errors import ConfigurationError, InvalidFilter
+from gal_friday.errors import InvalidFilter
+from gal_friday.extras import library
 
 FrameKind = Literal["arrow", "polars", "pandas", "numpy"]
 
@@ -36,7 +36,7 @@ async def frame_of(
     """The rows of *query* with these *columns* of its model, by their names in the frame."""
     if kind not in _INTO:
         raise InvalidFilter("no such kind of frame", kind=kind, kinds=sorted(_INTO))
-    arrow, csv = _library("pyarrow", "frames"), _library("pyarrow.csv", "frames")
+    arrow, csv = library("pyarrow", "frames"), library("pyarrow.csv", "frames")
     sent = (_sent(column, exact=exact).label(name) for name, column in columns.items())
     text = await place.copy_out(*with_values(query.with_only_columns(*sent, maintain_column_froms=True)))
     schema = arrow.schema(
@@ -103,16 +103,16 @@ def _read(arrow: Any, kind: TypeEngine[Any], *, exact: bool) -> Any:
 
 
 def _into_polars(table: Any) -> Any:
-    return _library("polars", "frames").from_arrow(table)
+    return library("polars", "frames").from_arrow(table)
 
 
 def _into_pandas(table: Any) -> Any:
-    _library("pandas", "pandas")
+    library("pandas", "pandas")
     return table.to_pandas()
 
 
 def _into_numpy(table: Any) -> Any:
-    _library("numpy", "pandas")
+    library("numpy", "pandas")
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
@@ -122,10 +122,3 @@ _INTO: Mapping[str, Callable[[Any], Any]] = {
     "pandas": _into_pandas,
     "numpy": _into_numpy,
 }
-
-
-def _library(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError:
-        raise ConfigurationError(f"{name} is not installed: pip install 'gal_friday[{extra}]'") from None

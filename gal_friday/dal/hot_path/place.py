@@ -13,8 +13,8 @@ from sqlalchemy.orm.attributes import instance_state
 from gal_friday.dal.error_facts import Sent
 from gal_friday.dal.error_translation import (
     refuse_void,
+    translate_driver_errors,
     translate_orm_errors,
-    translated_driver_error,
     voiding,
 )
 from gal_friday.dal.hot_path.rows import Rows, Values
@@ -34,7 +34,6 @@ from gal_friday.dal.hot_path.statements import (
 )
 from gal_friday.dal.models import Base
 from gal_friday.dal.write_notices import note_write
-from gal_friday.errors import PersistenceError
 
 M = TypeVar("M", bound=Base)
 
@@ -87,7 +86,7 @@ class InSession:
     async def get(self, rows: Rows[M], key: tuple[Any, ...]) -> list[M] | None:
         if self._tell_of_new is None or rows.identity(key) in self._sync.identity_map:
             return None  # the session knows what of it is to be loaded anew
-        records = await self._fetch(select_by_key(rows), dict(zip(rows.key, key, strict=True)))
+        records = await self.read(select_by_key(rows), dict(zip(rows.key, key, strict=True)))
         return self._adopted(rows, records)
 
     async def add(self, rows: Rows[M], entity: M) -> bool:
@@ -137,7 +136,7 @@ class InSession:
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
             return None
-        records = await self._fetch(*compiled)
+        records = await self.read(*compiled)
         if len(self._sync.identity_map) and self._holds_expired(rows, records):
             return None
         return self._adopted(rows, records)
@@ -145,7 +144,7 @@ class InSession:
     async def values(self, query: Select[Any]) -> list[Record] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
             return None
-        return await self._fetch(*compiled)
+        return await self.read(*compiled)
 
     @property
     def is_ours(self) -> bool:
@@ -171,7 +170,7 @@ class InSession:
         """Make new *entities*, copied with these *values*, the session's, with what the server filled in."""
         (key,) = rows.key
         statement = filled_of_many(rows, frozenset(values[0]))
-        records = await self._fetch(statement, {KEYS: [of_one[key] for of_one in values]})
+        records = await self.read(statement, {KEYS: [of_one[key] for of_one in values]})
         self._take_in(rows, entities, values, records)
 
     def _take_in(
@@ -191,18 +190,12 @@ class InSession:
         connection = await self._flushed()
         if sent.table is not None:
             note_write(self._sync, sent.table.name)
-        try:
-            with voiding(self._info):
-                yield connection
-        except Exception as error:
-            failure = translated_driver_error(error, sent, connection=connection, info=self._info)
-            if failure is None or isinstance(error, PersistenceError):
-                raise
-            raise failure from error
+        with translate_driver_errors(sent, connection, self._info), voiding(self._info):
+            yield connection
 
     async def read(self, statement: Statement, values: Values) -> list[Record]:
         """The records of a statement that only reads."""
-        return await self._fetch(statement, values)
+        return await fetch(await self._flushed(), statement, values, info=self._info)
 
     async def copy_out(self, statement: Statement, values: Values) -> bytearray:
         """The rows of a query as COPY writes them in CSV."""
@@ -211,16 +204,9 @@ class InSession:
         async def keep(data: bytes) -> None:
             pieces.extend(data)
 
-        try:
-            await connection.copy_from_query(
-                statement.text, *statement.arguments(values), output=keep, format="csv"
-            )
-        except Exception as error:
-            sent = statement.sent(values)
-            failure = translated_driver_error(error, sent, connection=connection, info=self._info)
-            if failure is None or isinstance(error, PersistenceError):
-                raise
-            raise failure from error
+        arguments = statement.arguments(values)
+        with translate_driver_errors(statement.sent(values), connection, self._info):
+            await connection.copy_from_query(statement.text, *arguments, output=keep, format="csv")
         return pieces
 
     async def write(self, statement: Statement, values: Values) -> list[Record]:
@@ -230,9 +216,6 @@ class InSession:
         connection = await self._flushed()
         with voiding(self._info):
             return await fetch(connection, statement, values, info=self._info)
-
-    async def _fetch(self, statement: Statement, values: Values) -> list[Record]:
-        return await fetch(await self._flushed(), statement, values, info=self._info)
 
     async def _flushed(self) -> asyncpg.Connection:
         """The connection, with nothing left in the session that is still to be sent."""

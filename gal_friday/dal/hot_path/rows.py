@@ -135,10 +135,10 @@ class Rows(Generic[M]):
 
     def identity_of(self, entity: M) -> tuple[type[M], tuple[Any, ...], None]:
         kept = entity.__dict__
-        return (self._identity_class, tuple([kept[name] for name in self.key]), None)
+        return self.identity(tuple([kept[name] for name in self.key]))
 
     def identity_of_record(self, record: Mapping[str, Any]) -> tuple[type[M], tuple[Any, ...], None]:
-        return (self._identity_class, tuple([record[column] for column in self._key_columns]), None)
+        return self.identity(tuple([record[column] for column in self._key_columns]))
 
     def to_insert(self, entity: M) -> Values | None:
         """The values to be inserted, by attribute; None where SQLAlchemy has to see to it.
