@@ -33,17 +33,27 @@ _TIME_OF = {
 }
 
 
-#: Where an order can come from to a status in one statement. To be FILLED takes more than that. And where a
-#: cancel is refused the order is again what it was: a step to or from there that is sent again after a lost
-#: answer might be taken twice.
-_SOURCES = {
+def _beyond(status: OrderStatus) -> set[OrderStatus]:
+    """Where an order may get to from *status*, in however many steps."""
+    reached: set[OrderStatus] = set()
+    ahead = [status]
+    while ahead:
+        further = ORDER_TRANSITIONS[ahead.pop()] - reached
+        reached |= further
+        ahead += further
+    return reached
+
+
+#: Where an order can come from to a status in one statement. To be FILLED takes more than that; and where it
+#: might come back to, as when a cancel is refused, a step sent again for a lost answer might be taken twice.
+_SOURCES: dict[OrderStatus, list[OrderStatus]] = {
     status: sorted(
         source
         for source, targets in ORDER_TRANSITIONS.items()
-        if status in targets and source is not OrderStatus.PENDING_CANCEL
+        if status in targets and source not in _beyond(status)
     )
     for status in OrderStatus
-    if status not in {OrderStatus.FILLED, OrderStatus.PENDING_CANCEL}
+    if status is not OrderStatus.FILLED
 }
 
 
@@ -207,7 +217,7 @@ class OrderRepository(OrderReports):
 
     async def _moved(self, order_id: UUID, status: OrderStatus, values: dict[str, Any]) -> Order | None:
         """The order moved on in one statement; None where more has to be known of it than where it stands."""
-        if status not in _SOURCES:
+        if not _SOURCES.get(status):
             return None
         given = {"status_at": datetime.now(UTC), **_given(values)}
         statement = _moving(OrderStatus(status), frozenset(given))
