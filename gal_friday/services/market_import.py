@@ -4,6 +4,7 @@ A batch is stored by its keys, so an import that was interrupted is simply start
 repeated changes nothing.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -44,6 +45,16 @@ class ImportReport:
     examples: list[Refused] = field(default_factory=list)
     problem: UnreadableFile | None = None
 
+    def count(self, given: Sequence[Base | Refused], stored: UpsertCounts) -> None:
+        """Count the rows *given*, of which those that are not refused were *stored*."""
+        self.read += len(given)
+        self.new += stored.inserted
+        self.updated += stored.updated
+        self.unchanged += stored.unchanged
+        for row in given:
+            if isinstance(row, Refused):
+                self.refuse(row)
+
     def refuse(self, row: Refused) -> None:
         """Count a row as refused."""
         self.refused += 1
@@ -64,8 +75,8 @@ async def import_file(
 
     With `OnError.REFUSE_FILE` the whole file is read before anything is stored. *progress* is told how many
     bytes of the file have been read, each time some rows are stored. Raises UnreadableFile where the file is
-    not what it was taken for, or ends before its first row; and what storing raises, with *report* telling
-    what was committed until then.
+    not what it was taken for, or ends before its first row; and what storing raises. *report* tells what is
+    committed, however this ends: a cancellation waits for the rows that are being stored.
     """
     if on_error is OnError.REFUSE_FILE:
         check = ImportReport(report.file)
@@ -83,14 +94,11 @@ async def import_file(
         rows = _rows(file, kind, terms)
         while given := list(islice(rows, _ROWS_PER_COMMIT)):
             batch = [row for row in given if not isinstance(row, Refused)]
-            counts = await _stored(database, kind, batch)
-            report.read += len(given)
-            report.new += counts.inserted
-            report.updated += counts.updated
-            report.unchanged += counts.unchanged
-            for row in given:
-                if isinstance(row, Refused):
-                    report.refuse(row)
+            storing = asyncio.ensure_future(_stored(database, kind, batch))
+            try:
+                await asyncio.shield(storing)
+            finally:  # what was begun is stored and counted before an interruption is heard
+                report.count(given, await storing)
             if progress is not None:
                 progress(file.opened.position())
 

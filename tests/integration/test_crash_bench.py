@@ -24,7 +24,7 @@ def still_run(pids: Iterable[int]) -> bool:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Every process *pid* has started, and those they have, with their command lines."""
+    """Every process *pid* has started, then those they have, with their command lines."""
     listing = subprocess.check_output(["ps", "-ww", "-eo", "pid=,ppid=,args="], text=True)
     lines = [line.split(maxsplit=2) for line in listing.splitlines()]
     found: dict[int, str] = {}
@@ -53,7 +53,7 @@ def test_nothing_stays_when_it_is_ended(how: signal.Signals) -> None:
         process.send_signal(how)
         process.communicate()
     assert process.returncode == (bench.INTERRUPTED if how is signal.SIGINT else -how)
-    (postmaster,) = (arguments.split() for arguments in started.values() if "postgres -D" in arguments)
+    postmaster = next(arguments.split() for arguments in started.values() if "postgres -D" in arguments)
     data_directory = Path(postmaster[postmaster.index("-D") + 1])
     wait_for(lambda: not still_run(started), f"{started} still run")
     wait_for(lambda: not data_directory.parent.exists(), f"{data_directory} is still there")

@@ -94,7 +94,7 @@ def started(url: URL, directory: Path, *arguments: str) -> "subprocess.Popen[str
 async def test_ctrl_c_leaves_everything_whole_and_the_same_command_goes_on(
     tmp_path: Path, database_url: URL, database: Database
 ) -> None:
-    count = 3 * BATCH
+    count = 5 * BATCH
     command = (candles(tmp_path, count).name, "--exchange", "kraken", "--on-error", "keep")
     process = started(database_url, tmp_path, *command)
 

@@ -148,7 +148,7 @@ async def test_what_cannot_be_looked_up_stays_unknown(database: Database, databa
             position.lots = 2
             with pytest.raises(CommitUnknown) as caught:
                 await manager.save_position(position)
-            assert isinstance(caught.value.__cause__, DatabaseUnavailable)
+            assert isinstance(caught.value.__cause__, DatabaseUnavailable | TimeoutError)
     assert caught.value.marker is not None
     assert await database.was_committed(caught.value.marker)
     assert await stored_lots(database) == 2
