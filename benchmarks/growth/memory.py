@@ -47,7 +47,7 @@ async def stream(pool: DatabaseConnectionPool, rows: int) -> Load:
                 before = peak()
             if seen == rows:
                 break
-        await candles.aclose()  # type: ignore[attr-defined]  # an async generator, typed as an iterator
+        await candles.aclose()
     return Load("streamed", seen, time.perf_counter() - start, peak() - before)
 
 

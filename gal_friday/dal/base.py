@@ -1,6 +1,7 @@
 """BaseRepository: what every table can be asked, over a session it is given."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -16,17 +17,18 @@ from gal_friday.dal.criteria import (
     checked,
     checked_key,
     checked_limit,
-    clauses_of,
     direction,
+    in_order,
     ordering,
 )
 from gal_friday.dal.error_translation import translate_orm_errors
 from gal_friday.dal.hot_path.bulk import add_entities, add_rows, upsert_rowset
 from gal_friday.dal.hot_path.frames import FrameKind, frame_of
 from gal_friday.dal.hot_path.place import InSession, Place
-from gal_friday.dal.hot_path.rows import rows_of
+from gal_friday.dal.hot_path.rows import is_changed, rows_of
 from gal_friday.dal.models import Base
 from gal_friday.dal.upserts import Rowset, given_values, latest_of, rowsets_of, upsert
+from gal_friday.dal.write_notices import note_write
 from gal_friday.errors import Ambiguous, InvalidFilter, InvalidValue, NotFound
 
 M = TypeVar("M", bound=Base)
@@ -211,7 +213,7 @@ class BaseRepository(Generic[M]):
         nullable = [item.attribute for item in directions if getattr(item.column, "nullable", False)]
         if nullable:
             raise InvalidFilter("a page is ordered by columns that are never empty", columns=nullable)
-        statement = self._select(*criteria, order_by=order_by).limit(limit + 1)
+        statement = in_order(self.model, directions).where(*checked(self.model, criteria)).limit(limit + 1)
         if after is not None:
             statement = statement.where(beyond(directions, after))
         rows = await self._selected(statement)
@@ -224,28 +226,30 @@ class BaseRepository(Generic[M]):
         *criteria: Criterion,
         order_by: Ordering | Sequence[Ordering] | None = None,
         batch_size: int = 1_000,
-    ) -> AsyncIterator[M]:
+    ) -> AsyncGenerator[M]:
         """The same rows as `find_all`, fetched *batch_size* at a time: memory stays flat.
 
-        They are entities of their own, not those this unit of work already holds. What is changed on one
-        before the next is asked for is stored.
+        They belong to no session, and are not those this unit of work already holds. What is changed on one
+        before the next is asked for is stored. Raises InvalidFilter for a list of tuples.
         """
-        statement = self._select(*criteria, order_by=order_by).execution_options(yield_per=batch_size)
-        await self._flush()
+        query, rows = self._select(*criteria, order_by=order_by), rows_of(self.model)
+        async with aclosing(InSession(self._session).batches(rows, query, size=batch_size)) as batches:
+            async for batch in batches:
+                for entity in batch:
+                    yield entity
+                    if is_changed(entity):
+                        await self._store_apart(entity)
+
+    async def _store_apart(self, entity: M) -> None:
+        """Store what was changed on an entity that belongs to no session; it stays that way."""
         connection = await self._session.connection()
-        # On the same transaction, but apart: a session keeps what it has loaded and changed.
-        async with AsyncSession(connection, join_transaction_mode="rollback_only") as reader:
-            result = await reader.stream_scalars(statement)
-            try:
-                async for batch in result.partitions():
-                    for entity in batch:
-                        yield entity
-                        if reader.is_modified(entity):
-                            with translate_orm_errors():
-                                await reader.flush()
-                        reader.expunge(entity)
-            finally:
-                await result.close()
+        # On the same transaction: the session itself may hold, and have changed, another entity of this row.
+        async with AsyncSession(connection, join_transaction_mode="rollback_only") as apart:
+            apart.add(entity)
+            with translate_orm_errors():
+                await apart.flush()
+            apart.expunge(entity)
+        note_write(self._session.sync_session, rows_of(self.model).table.name)
 
     async def frame(
         self,
@@ -381,7 +385,7 @@ class BaseRepository(Generic[M]):
         self, *criteria: Criterion, order_by: Ordering | Sequence[Ordering] | None = None
     ) -> Select[M]:
         directions = ordering(self.model, order_by)
-        return select(self.model).where(*checked(self.model, criteria)).order_by(*clauses_of(directions))
+        return in_order(self.model, directions).where(*checked(self.model, criteria))
 
     async def _flush(self) -> None:
         with translate_orm_errors():

@@ -7,17 +7,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final, cast
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
     ClauseElement,
     ColumnClause,
     ColumnElement,
     FromClause,
+    Select,
     SelectBase,
+    Tuple,
     and_,
     func,
     inspect,
+    select,
     tuple_,
 )
 from sqlalchemy.exc import ArgumentError
@@ -28,8 +34,13 @@ from sqlalchemy.sql.elements import UnaryExpression
 from gal_friday.dal.models import Base
 from gal_friday.errors import InvalidFilter, InvalidValue
 
+M = TypeVar("M", bound=Base)
+
 Criterion = ColumnElement[bool] | QueryableAttribute[bool]
 Ordering = ColumnElement[Any] | QueryableAttribute[Any]
+
+
+_ORDERINGS_KEPT = 256
 
 
 class Whichever(Enum):
@@ -50,6 +61,9 @@ def checked(model: type[Base], criteria: Sequence[object]) -> list[ColumnElement
     """
     clauses: list[ColumnElement[bool]] = []
     for criterion in criteria:
+        if _is_comparison(criterion, model.__table__):
+            clauses.append(cast("ColumnElement[bool]", criterion))
+            continue
         if criterion is None or isinstance(criterion, bool | str):
             raise InvalidFilter(
                 "give a column expression such as Order.status == OrderStatus.NEW; negate it with ~",
@@ -64,6 +78,16 @@ def checked(model: type[Base], criteria: Sequence[object]) -> list[ColumnElement
                 raise InvalidFilter("a column of another table", table=model.__tablename__, other=str(other))
         clauses.append(clause)
     return clauses
+
+
+def _is_comparison(criterion: object, table: FromClause) -> bool:
+    """Whether *criterion* compares a column of *table* with a value, as most do; a quick look."""
+    return (
+        isinstance(criterion, BinaryExpression)
+        and isinstance(criterion.right, BindParameter)
+        and isinstance(criterion.left, ColumnClause)
+        and criterion.left.table is table
+    )
 
 
 def _tables_of(clause: ClauseElement) -> Iterator[FromClause]:
@@ -143,7 +167,7 @@ class Direction:
     descending: bool
 
 
-def ordering(model: type[Base], order_by: Ordering | Sequence[Ordering] | None) -> list[Direction]:
+def ordering(model: type[Base], order_by: Ordering | Sequence[Ordering] | None) -> tuple[Direction, ...]:
     """*order_by* as directions, the primary key last, so that the order of rows is always total.
 
     Raises InvalidFilter for what is no column of *model*.
@@ -157,14 +181,17 @@ def ordering(model: type[Base], order_by: Ordering | Sequence[Ordering] | None) 
         attribute = mapper.get_property_by_column(column).key
         if attribute not in named:
             directions.append(Direction(column, attribute, descending))
-    return directions
+    return tuple(directions)
 
 
-def clauses_of(directions: Sequence[Direction]) -> list[ColumnElement[Any]]:
-    return [item.column.desc() if item.descending else item.column.asc() for item in directions]
+@lru_cache(_ORDERINGS_KEPT)
+def in_order(model: type[M], directions: tuple[Direction, ...]) -> Select[M]:
+    """Every row of *model*, in the order of *directions*."""
+    clauses = [item.column.desc() if item.descending else item.column.asc() for item in directions]
+    return select(model).order_by(*clauses)
 
 
-def beyond(directions: Sequence[Direction], cursor: Sequence[Any]) -> ColumnElement[bool]:
+def beyond(directions: tuple[Direction, ...], cursor: Sequence[Any]) -> ColumnElement[bool]:
     """Rows that come after the row whose ordering values are *cursor*.
 
     Raises InvalidFilter where a keyset cannot serve: mixed directions, nullable columns, a cursor of
@@ -178,9 +205,14 @@ def beyond(directions: Sequence[Direction], cursor: Sequence[Any]) -> ColumnElem
         raise InvalidFilter(
             "a page is ordered in one direction", columns=[item.attribute for item in directions]
         )
-    left = tuple_(*(item.column for item in directions))
+    left = _columns_of(directions)
     right = tuple_(*cursor, types=[item.column.type for item in directions])
     return left < right if directions[0].descending else left > right
+
+
+@lru_cache(_ORDERINGS_KEPT)
+def _columns_of(directions: tuple[Direction, ...]) -> Tuple:
+    return tuple_(*(item.column for item in directions))
 
 
 def direction(model: type[Base], item: object) -> Direction:

@@ -13,6 +13,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm.attributes import instance_state
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
+from gal_friday.dal.hot_path.loading import collection_made_rare
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
     VERSION_READ,
@@ -53,9 +54,10 @@ class OnItsOwn:
         return rows.entities(await self._read(select_by_key(rows), dict(zip(rows.key, key, strict=True))))
 
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
-        if (compiled := of_query(query)) is None:
+        if (compiled := of_query(query, rows)) is None:
             return None
-        return rows.entities(await self._read(*compiled))
+        with collection_made_rare():
+            return rows.entities(await self._read(*compiled))
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         compiled = of_query(query)

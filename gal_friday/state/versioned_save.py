@@ -5,8 +5,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, ScalarResult, UpdateBase, bindparam, inspect, literal_column, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ColumnElement,
+    ScalarResult,
+    Update,
+    UpdateBase,
+    bindparam,
+    inspect,
+    literal_column,
+    update,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeDecorator
 
@@ -111,9 +120,8 @@ async def save_image(
 
     With *overwrite* whatever is there gives way. Raises StaleWrite.
     """
-    statement = _statement(
-        image.model, image.names, image.ledger, overwrite=overwrite, is_new=expected is None
-    )
+    is_new = expected is None
+    statement = _in_session(image.model, image.names, image.ledger, overwrite=overwrite, is_new=is_new)
     binds = image.binds(expected)
     stored: ScalarResult[Row] = await session.scalars(
         statement,
@@ -160,32 +168,37 @@ async def save_alone(pool: DatabaseConnectionPool, image: Image[Row]) -> Row:
     return await settled(pool, send, again, table=rows.table.name, key=image.key)
 
 
-@cache
-def _statement(
+@cache  # to build a statement takes longer than to execute it
+def _in_session(
     model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], *, overwrite: bool, is_new: bool
 ) -> UpdateBase:
+    return _statement(model, names, ledger, overwrite=overwrite, is_new=is_new).returning(model)
+
+
+@cache
+def _alone(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], *, is_new: bool) -> Statement:
+    statement = _statement(model, names, ledger, overwrite=False, is_new=is_new)
+    return statement_of(statement.returning(*rows_of(model).asked.values()))
+
+
+def _statement(
+    model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], *, overwrite: bool, is_new: bool
+) -> Insert | Update:
     if is_new or overwrite:
         return _insert(model, names, overwrite=overwrite)
     return _update(model, names, ledger)
 
 
-@cache
-def _alone(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...], *, is_new: bool) -> Statement:
-    return statement_of(_statement(model, names, ledger, overwrite=False, is_new=is_new))
-
-
-@cache  # to build a statement takes longer than to execute it
-def _insert(model: type[Base], names: tuple[str, ...], *, overwrite: bool) -> UpdateBase:
+def _insert(model: type[Base], names: tuple[str, ...], *, overwrite: bool) -> Insert:
     statement = insert(model).values({name: bindparam(_bind(name)) for name in names})
     key = _key_of(model)
     if not overwrite:
-        return statement.on_conflict_do_nothing(index_elements=key).returning(model)
+        return statement.on_conflict_do_nothing(index_elements=key)
     changes = {name: statement.excluded[name] for name in names if name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=changes or _TOUCHED).returning(model)
+    return statement.on_conflict_do_update(index_elements=key, set_=changes or _TOUCHED)
 
 
-@cache
-def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) -> UpdateBase:
+def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) -> Update:
     # Not an upsert: that would bring back a row someone removed meanwhile.
     key = _key_of(model)
     changes: dict[str, ColumnElement[Any]] = {
@@ -197,7 +210,6 @@ def _update(model: type[Base], names: tuple[str, ...], ledger: tuple[str, ...]) 
         .where(*(columns[name] == bindparam(_bind(name)) for name in names if name in {*key, *ledger}))
         .where(columns.row_version == bindparam("expected"))
         .values(changes or _TOUCHED)
-        .returning(model)
     )
 
 

@@ -363,7 +363,7 @@ async def test_streaming_keeps_memory_flat(database: Database) -> None:
         tracemalloc.start()
         async with database.transaction() as uow:
             async for entry in uow.logs.stream(batch_size=100):
-                count += inspect(entry).persistent
+                count += inspect(entry).detached
                 if count == batches:
                     break
         peak = tracemalloc.get_traced_memory()[1]

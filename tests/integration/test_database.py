@@ -4,11 +4,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
 
 import pytest
 from sqlalchemy import insert, text
@@ -17,8 +15,9 @@ from sqlalchemy.exc import InvalidRequestError
 from gal_friday.config import DatabaseSettings, EmbeddedSettings, Settings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.execution import Execution
-from gal_friday.dal.models import Account, OrderStatus, Strategy
+from gal_friday.dal.models import Account, OrderStatus
 from gal_friday.dal.unit_of_work import UnitOfWork, repository_classes
+from gal_friday.dal.write_notices import tables_written
 from gal_friday.database import Database, open_database
 from gal_friday.embedded import EmbeddedServer
 from gal_friday.errors import (
@@ -274,6 +273,7 @@ async def test_what_is_changed_while_streaming_is_stored(database: Database) -> 
         async for strategy in uow.strategies.stream():
             if strategy.strategy_id != held_id:
                 strategy.description = "streamed"
+        assert tables_written(uow.session.sync_session, watcher=database) == {"strategies"}
         held.description = "held"
     stored = {each.strategy_id: each.description for each in await database.strategies.find_all()}
     assert sorted(str(description) for description in stored.values()) == ["held", "streamed", "streamed"]
@@ -282,7 +282,7 @@ async def test_what_is_changed_while_streaming_is_stored(database: Database) -> 
 
 async def test_a_stream_that_is_left_early_gives_its_connection_back(database: Database) -> None:
     await database.strategies.add_many(a_strategy() for _ in range(3))
-    async with aclosing(cast("AsyncGenerator[Strategy]", database.strategies.stream(batch_size=1))) as stream:
+    async with aclosing(database.strategies.stream(batch_size=1)) as stream:
         async for _ in stream:
             break
     assert database.pool.stats().checked_out == 0

@@ -1,6 +1,6 @@
 """Where statements of the hot path run: a repository is given the one or the other."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -17,11 +17,13 @@ from gal_friday.dal.error_translation import (
     translate_orm_errors,
     voiding,
 )
+from gal_friday.dal.hot_path.loading import collection_made_rare
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
     KEYS,
     Record,
     Statement,
+    asking,
     check_one,
     fetch,
     filled_of_many,
@@ -31,6 +33,7 @@ from gal_friday.dal.hot_path.statements import (
     select_by_key,
     update_arguments,
     update_of,
+    with_values,
 )
 from gal_friday.dal.models import Base
 from gal_friday.dal.write_notices import note_write
@@ -134,12 +137,13 @@ class InSession:
         return self._adopted(rows, records)[0] if records else None
 
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
-        if self._tell_of_new is None or (compiled := of_query(query)) is None:
+        if self._tell_of_new is None or (compiled := of_query(query, rows)) is None:
             return None
-        records = await self.read(*compiled)
-        if len(self._sync.identity_map) and self._holds_expired(rows, records):
-            return None
-        return self._adopted(rows, records)
+        with collection_made_rare():
+            records = await self.read(*compiled)
+            if len(self._sync.identity_map) and self._holds_expired(rows, records):
+                return None
+            return self._adopted(rows, records)
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
@@ -208,6 +212,20 @@ class InSession:
         with translate_driver_errors(statement.sent(values), connection, self._info):
             await connection.copy_from_query(statement.text, *arguments, output=keep, format="csv")
         return pieces
+
+    async def batches(self, rows: Rows[M], query: Select[M], *, size: int) -> AsyncGenerator[list[M]]:
+        """The rows of *query*, *size* at a time, as entities of no session."""
+        statement, values = with_values(asking(query, rows))
+        connection, arguments = await self._flushed(), statement.arguments(values)
+        sent = statement.sent(values)
+        with translate_driver_errors(sent, connection, self._info):
+            cursor = await connection.cursor(statement.text, *arguments)
+        while True:
+            with translate_driver_errors(sent, connection, self._info):
+                records = await cursor.fetch(size)
+            if not records:
+                return
+            yield rows.entities(records)
 
     async def write(self, statement: Statement, values: Values) -> list[Record]:
         """The records of a statement that writes."""

@@ -1,30 +1,33 @@
 """Entities and the rows of their table: what of an entity is sent, and what a record becomes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Column, ColumnDefault, Table, inspect
+from sqlalchemy import Column, ColumnDefault, ColumnElement, Table, Text, inspect
+from sqlalchemy import cast as cast_
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
-from sqlalchemy.orm import ClassManager, InstanceState, Mapper, Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.base import DEFAULT_STATE_ATTR
 from sqlalchemy.sql.expression import SQLColumnExpression
 from sqlalchemy.types import TypeEngine
 
-from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.models_base import Identified
-from gal_friday.dal.models.types import ClosedSet, UtcDateTime, dumps
+from gal_friday.dal.models.types import ClosedSet, ExactNumeric, Json, UtcDateTime, dumps, loads
 
 M = TypeVar("M", bound=Base)
 
 Values = dict[str, Any]
 Convert = Callable[[Any], Any]
 
+#: How many records are made entities at a time: so many are still at hand for the processor.
+_TOGETHER = 500
+
 #: For compiling statements; equal to that of every engine of this package.
 DRIVER_DIALECT = asyncpg_dialect(json_serializer=dumps)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-
-_NUMERIC_OID = 1700
 
 
 def binder(kind: TypeEngine[Any]) -> Convert | None:
@@ -32,21 +35,29 @@ def binder(kind: TypeEngine[Any]) -> Convert | None:
     return kind.dialect_impl(DRIVER_DIALECT).bind_processor(DRIVER_DIALECT)
 
 
+def sent_as_text(kind: TypeEngine[Any]) -> bool:
+    """Whether asyncpg takes longer over values of this type than Python over their text."""
+    return isinstance(kind, ExactNumeric | Json)
+
+
 def reader(kind: TypeEngine[Any]) -> Convert | None:
-    """What becomes of a value of this type that asyncpg has read; None: it is as it is."""
+    """What becomes of a value of this type, never None, that was read; None: it is as it is."""
+    if isinstance(kind, ExactNumeric):
+        return Decimal
+    if isinstance(kind, Json):
+        return loads
     if isinstance(kind, UtcDateTime):
         return None  # asyncpg gives UTC
     if isinstance(kind, ClosedSet):
         return _Members(kind).__getitem__
-    return kind.dialect_impl(DRIVER_DIALECT).result_processor(DRIVER_DIALECT, _NUMERIC_OID)
+    return kind.dialect_impl(DRIVER_DIALECT).result_processor(DRIVER_DIALECT, None)
 
 
-class _Members(dict[str | None, Any]):
+class _Members(dict[str, Any]):
     """Members of a closed set by their text."""
 
     def __init__(self, kind: ClosedSet) -> None:
         super().__init__({member.value: member for member in kind.enum})
-        self[None] = None
         self._enum = kind.enum
 
     def __missing__(self, text: str) -> Any:
@@ -91,12 +102,13 @@ class Rows(Generic[M]):
             (column.default is None or name in self.defaults) and column.onupdate is None
             for name, column in self.columns.items()
         ) and not _is_looked_at(mapper)
+        #: The columns as every statement asks for them, by attribute.
+        self.asked = {name: _asked(column) for name, column in self.columns.items()}
         self.readers = {
             name: read for name, column in self.columns.items() if (read := reader(column.type)) is not None
         }
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
         self._new = model.__new__
-        self._manager: ClassManager[Any] = mapper.class_manager
         self._identity_class = cast("type[M]", mapper.class_)
         self._key_columns = [self.columns[name].name for name in self.key]
 
@@ -106,28 +118,37 @@ class Rows(Generic[M]):
         for column, name in self.renamed:
             values[name] = values.pop(column)
         for name, read in self.readers.items():
-            values[name] = read(values[name])
-        return self._made(values)
+            if (value := values[name]) is not None:
+                values[name] = read(value)
+        entity = self._new(self.model)
+        entity.__dict__ = values  # what SQLAlchemy keeps of it is made when it asks
+        return entity
 
     def entities(self, records: Sequence[Mapping[str, Any]]) -> list[M]:
-        """The entities of records of one query; their values are read column by column."""
-        if len(records) < 2:
-            return [self.entity(record) for record in records]
-        names = [self.attributes[column] for column in records[0].keys()]  # noqa: SIM118 -- a Record iterates values
-        columns: list[Iterable[Any]] = list(zip(*(record.values() for record in records), strict=True))
-        for place, name in enumerate(names):
-            if name in self.readers:
-                columns[place] = map(self.readers[name], columns[place])
-        with collection_held_off():
-            return [self._made(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+        """The entities of records of one query."""
+        if len(records) == 1:
+            return [self.entity(records[0])]
+        made: list[M] = []
+        for begin in range(0, len(records), _TOGETHER):
+            self._make(records[begin : begin + _TOGETHER], made)
+        return made
 
-    def _made(self, values: Values) -> M:
-        entity = self._new(self.model)
-        state: InstanceState[Any] = InstanceState(entity, self._manager)
-        state.key = self.identity(tuple([values[name] for name in self.key]))
-        values["_sa_instance_state"] = state
-        entity.__dict__ = values
-        return entity
+    def _make(self, records: Sequence[Mapping[str, Any]], made: list[M]) -> None:
+        """Add to *made* the entities of *records*, whose values are read column by column."""
+        names = [self.attributes[column] for column in records[0].keys()]  # noqa: SIM118 -- a Record iterates values
+        columns: list[Iterable[Any]] = list(zip(*records, strict=True))
+        for place, name in enumerate(names):
+            if (read := self.readers.get(name)) is None:
+                continue
+            if self.columns[name].nullable:
+                columns[place] = [None if value is None else read(value) for value in columns[place]]
+            else:
+                columns[place] = map(read, columns[place])
+        new, model = self._new, self.model
+        for row in zip(*columns, strict=False):  # to compare their lengths for every row takes its time
+            entity = new(model)
+            entity.__dict__ = dict(zip(names, row, strict=False))
+            made.append(entity)
 
     def identity(self, key: tuple[Any, ...]) -> tuple[type[M], tuple[Any, ...], None]:
         """What a session knows the row with this key by."""
@@ -200,7 +221,19 @@ class Rows(Generic[M]):
         for column, value in record.items():
             name = attributes[column]
             read = readers.get(name)
-            kept[name] = value if read is None else read(value)
+            kept[name] = value if read is None or value is None else read(value)
+
+
+def is_changed(entity: Base) -> bool:
+    """Whether an entity read, of no session so far, has been changed and is still of none."""
+    if DEFAULT_STATE_ATTR not in entity.__dict__:
+        return False  # nobody has asked for its state, which any change does
+    state = instance_state(entity)
+    return state.modified and state.session_id is None
+
+
+def _asked(column: Column[Any]) -> ColumnElement[Any]:
+    return cast_(column, Text).label(column.name) if sent_as_text(column.type) else column
 
 
 def _is_looked_at(mapper: Mapper[Any]) -> bool:

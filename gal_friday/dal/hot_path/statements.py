@@ -9,6 +9,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import (
     ARRAY,
     ClauseElement,
+    Select,
     Table,
     and_,
     any_,
@@ -104,14 +105,14 @@ async def fetch(
 def select_by_key(rows: Rows[Any]) -> Statement:
     """Its arguments are the key's attributes."""
     same = and_(*(rows.columns[name] == _argument(rows, name) for name in rows.key))
-    return statement_of(select(*rows.columns.values()).where(same))
+    return statement_of(select(*rows.asked.values()).where(same))
 
 
 @lru_cache(_KEPT)
 def insert_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
     """An INSERT of the attributes *names* that gives back what the server fills in of the others."""
     values = {rows.columns[name].name: _argument(rows, name) for name in rows.columns if name in names}
-    filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
+    filled = [rows.asked[name] for name in rows.filled_on_insert if name not in names]
     statement = insert(rows.table).values(values)
     empty = [
         rows.columns[name].name
@@ -136,7 +137,7 @@ def insert_of_several(rows: Rows[Any], names: frozenset[str], count: int) -> Sta
         }
         for number in range(count)
     ]
-    filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
+    filled = [rows.asked[name] for name in rows.filled_on_insert if name not in names]
     key = [rows.columns[name] for name in rows.key]
     statement = statement_of(insert(rows.table).values(values).returning(*key, *filled))
     numbered = {f"{name}_{number}": rows.columns[name].name for name in names for number in range(count)}
@@ -147,7 +148,7 @@ def insert_of_several(rows: Rows[Any], names: frozenset[str], count: int) -> Sta
 def filled_of_many(rows: Rows[Any], names: frozenset[str]) -> Statement:
     """What the server has filled in of rows with the KEYS given, *names* having been inserted."""
     key = rows.columns[rows.key[0]]
-    filled = [rows.columns[name] for name in rows.filled_on_insert if name not in names]
+    filled = [rows.asked[name] for name in rows.filled_on_insert if name not in names]
     keys = bindparam(KEYS, type_=ARRAY(key.type))
     return statement_of(select(key, *filled).where(key == any_(keys)))
 
@@ -161,7 +162,7 @@ def update_of(rows: Rows[Any], names: frozenset[str]) -> Statement:
         version = columns[rows.version]
         same.append(version == bindparam(VERSION_READ, type_=version.type))
     changes = {columns[name].name: _argument(rows, name) for name in columns if name in names}
-    filled = [columns[name] for name in rows.filled_on_update if name not in names]
+    filled = [rows.asked[name] for name in rows.filled_on_update if name not in names]
     compiled = statement_of(
         update(rows.table).where(*same).values(changes).returning(*(filled or [columns[rows.key[0]]]))
     )
@@ -177,7 +178,7 @@ def as_changed(rows: Rows[Any], names: frozenset[str], *, is_versioned: bool = F
     if is_versioned and rows.version is not None:
         version = columns[rows.version]
         same.append(version == bindparam(VERSION_READ, type_=version.type) + literal_column("1"))
-    return statement_of(select(*columns.values()).where(*same))
+    return statement_of(select(*rows.asked.values()).where(*same))
 
 
 def update_arguments(rows: Rows[Any], entity: Base, changes: Values) -> Values:
@@ -199,25 +200,36 @@ _queries: dict[Any, SQLCompiler] = {}
 _statements: dict[Any, Statement] = {}
 
 
-def of_query(query: ClauseElement) -> tuple[Statement, Values] | None:
-    """*query* compiled, and its arguments; None where SQLAlchemy keeps none of its kind."""
-    key = query._generate_cache_key()  # noqa: SLF001 -- there is no public name for it
-    if key is None:
+def of_query(query: Select[Any], rows: Rows[Any] | None = None) -> tuple[Statement, Values] | None:
+    """*query* compiled, and its arguments; None where SQLAlchemy keeps none of its kind.
+
+    With *rows* it asks for those of their table, in place of what it asks for itself.
+    """
+    cached = query._generate_cache_key()  # noqa: SLF001 -- there is no public name for it
+    if cached is None:
         return None
-    if (compiled := _queries.get(key.key)) is None:
-        made = DRIVER_DIALECT.statement_compiler(DRIVER_DIALECT, query, cache_key=key)
+    key = (rows, cached.key)
+    if (compiled := _queries.get(key)) is None:
+        made = DRIVER_DIALECT.statement_compiler(DRIVER_DIALECT, asking(query, rows), cache_key=cached)
         assert isinstance(made, SQLCompiler)
-        compiled = _kept(_queries, key.key, made)
-    values = dict(compiled.construct_params(extracted_parameters=key.bindparams))
+        compiled = _kept(_queries, key, made)
+    values = dict(compiled.construct_params(extracted_parameters=cached.bindparams))
     lists = sorted(compiled.bind_names[bind] for bind in compiled.post_compile_params)
     lengths = tuple([len(values[name]) for name in lists])
     if 0 in lengths or compiled.literal_execute_params or _has_tuples(compiled):
         return None
-    if (statement := _statements.get((key.key, lengths))) is None:
-        statement = _kept(_statements, (key.key, lengths), _of_compiled(_expanded(query)))
+    if (statement := _statements.get((key, lengths))) is None:
+        statement = _kept(_statements, (key, lengths), _of_compiled(_expanded(asking(query, rows))))
     for name in lists:
         values |= {f"{name}_{number}": value for number, value in enumerate(values[name], 1)}
     return statement, values
+
+
+def asking(query: Select[Any], rows: Rows[Any] | None) -> Select[Any]:
+    """*query*, asking for what entities of *rows* are made of."""
+    if rows is None:
+        return query
+    return query.with_only_columns(*rows.asked.values(), maintain_column_froms=True)
 
 
 def with_values(query: ClauseElement) -> tuple[Statement, Values]:

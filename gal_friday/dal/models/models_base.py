@@ -27,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, Mapper, declar
 from sqlalchemy.types import TypeDecorator
 
 from gal_friday.dal.models import enums
+from gal_friday.dal.models.instance_states import StateOnDemand
 from gal_friday.dal.models.types import (
     CalendarDate,
     ClosedSet,
@@ -127,6 +128,8 @@ class Base(DeclarativeBase):
         JsonAny: Json("any"),
         **{closed_set: ClosedSet(closed_set) for closed_set in CLOSED_SETS},
     }
+
+    _sa_instance_state = StateOnDemand()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -253,7 +253,7 @@ def _moving(status: OrderStatus, names: frozenset[str]) -> Statement:
         .where(columns.status == any_(bindparam("sources", type_=TextArray())))
         .where(columns.status_at != at)  # a time that does not change the server takes for none
         .values(changes)
-        .returning(*columns)
+        .returning(*rows_of(Order).asked.values())
     )
 
 
