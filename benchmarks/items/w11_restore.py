@@ -88,6 +88,23 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[None]]:
     async with bench.peer("gal_friday") as db:
 
         async def restore(_: None) -> None:
+            positions = await db.positions.find_all(
+                Position.account_id == "default", Position.closed_at.is_(None)
+            )
+            orders = await db.orders.find_all(
+                Order.account_id == "default", Order.status.in_(WORKING_ORDER_STATUSES)
+            )
+            assert len(positions) == len(orders) > 0
+
+        yield restore
+
+
+@ITEM.peer("gal_friday, in a unit of work")
+@asynccontextmanager
+async def in_unit_of_work(bench: Workbench) -> AsyncIterator[Operation[None]]:
+    async with bench.peer("gal_friday") as db:
+
+        async def restore(_: None) -> None:
             async with db.transaction(read_only=True) as uow:
                 positions = await uow.positions.find_all(
                     Position.account_id == "default", Position.closed_at.is_(None)

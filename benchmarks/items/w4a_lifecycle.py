@@ -115,10 +115,10 @@ async def ours(bench: Workbench) -> AsyncIterator[Operation[Life]]:
         async def live(given: Life) -> None:
             async with db.transaction() as uow:
                 await uow.signals.add(Signal(**given.signal))
-                await uow.orders.add(Order(**given.order))
+                order = await uow.orders.add(Order(**given.order))
                 await uow.fills.add_many(Fill(**fill) for fill in given.fills)
                 await uow.orders.transition(
-                    given.order_id, OrderStatus.FILLED, at=NOON, filled_quantity=given.filled, cost=given.cost
+                    order.id, OrderStatus.FILLED, at=NOON, filled_quantity=given.filled, cost=given.cost
                 )
                 await uow.positions.add(Position(**given.position))
 

@@ -28,7 +28,7 @@ from gal_friday.dal.error_translation import (
     translate_orm_errors,
 )
 from gal_friday.dal.health import HealthReport, checked_health, connect_first
-from gal_friday.dal.hot_path.place import TELL_OF_NEW
+from gal_friday.dal.hot_path.place import TELL_OF_NEW, drive
 from gal_friday.dal.hot_path.rows import Values
 from gal_friday.dal.hot_path.statements import Record, Statement, fetch
 from gal_friday.dal.marked_commits import (
@@ -378,6 +378,7 @@ class DatabaseConnectionPool:
                 options = {"isolation_level": "REPEATABLE READ"} if snapshot else None
                 connection = await session.connection(execution_options=options)
                 await connection.exec_driver_sql(BEGIN, arguments)
+                drive(session, connection)
             except DatabaseUnavailable:
                 await session.rollback()  # gives the broken connection back, to be replaced
                 raise

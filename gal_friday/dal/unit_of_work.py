@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gal_friday.dal.attribution import recorded_as
 from gal_friday.dal.error_translation import refuse_void_transaction, translate_orm_errors
+from gal_friday.dal.hot_path.place import has_changes
 from gal_friday.dal.models.enums import ReportSource
 from gal_friday.dal.repositories import Repositories
 
@@ -40,8 +41,9 @@ class UnitOfWork(Repositories):
 
     async def flush(self) -> None:
         """Send pending changes of entities now. Raises what the database says of them."""
-        with translate_orm_errors():
-            await self.session.flush()
+        if has_changes(self.session.sync_session):
+            with translate_orm_errors():
+                await self.session.flush()
 
     def recorded_as(
         self, *, source: ReportSource | None = None, reason: str | None = None, at: datetime | None = None

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import Select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.attributes import instance_state
 
@@ -42,6 +43,37 @@ M = TypeVar("M", bound=Base)
 
 #: In the `info` of a session that takes entities from here; what is to be told of each new one.
 TELL_OF_NEW = "gal_friday.tell_of_new"
+
+
+_DRIVEN = "gal_friday.driven"
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """The driver's connection of a session's transaction or savepoint, and the `info` of SQLAlchemy's."""
+
+    transaction: SessionTransaction | None
+    driver: asyncpg.Connection
+    info: dict[str, Any]
+
+
+def drive(session: AsyncSession, connection: AsyncConnection) -> Driven:
+    """Keep at hand, for what runs in the transaction of *session*, its *connection*."""
+    assert connection.sync_connection is not None
+    sync, below = session.sync_session, connection.sync_connection
+    driven = Driven(_innermost(sync), below.connection.driver_connection, below.info)
+    sync.info[_DRIVEN] = driven
+    return driven
+
+
+def _innermost(session: Session) -> SessionTransaction | None:
+    """The savepoint *session* is in, which begins when its connection is asked for, or its transaction."""
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def has_changes(session: Session) -> bool:
+    """Whether *session* holds anything that is still to be sent."""
+    return bool(session.new or session.deleted or session.identity_map.check_modified())
 
 
 class Place(Protocol):
@@ -82,13 +114,15 @@ class InSession:
         self._session = session
         self._sync: Session = session.sync_session
         self._tell_of_new: Callable[[Session, Base], None] | None = self._sync.info.get(TELL_OF_NEW)
-        self._begun: SessionTransaction | None = None
-        self._driver: asyncpg.Connection = None
         self._info: dict[str, Any] = {}
 
     async def get(self, rows: Rows[M], key: tuple[Any, ...]) -> list[M] | None:
-        if self._tell_of_new is None or rows.identity(key) in self._sync.identity_map:
-            return None  # the session knows what of it is to be loaded anew
+        if self._tell_of_new is None:
+            return None
+        if (held := self._sync.identity_map.get(rows.identity(key))) is not None:
+            if instance_state(held).expired_attributes or held in self._sync.deleted:
+                return None  # the session knows what of it is to be loaded anew
+            return [held]
         records = await self.read(select_by_key(rows), dict(zip(rows.key, key, strict=True)))
         return self._adopted(rows, records)
 
@@ -238,21 +272,18 @@ class InSession:
     async def _flushed(self) -> asyncpg.Connection:
         """The connection, with nothing left in the session that is still to be sent."""
         connection = await self._connection()  # first: what a void transaction holds is not sent once more
-        sync = self._sync
-        if sync.new or sync.deleted or sync.identity_map.check_modified():
+        if has_changes(self._sync):
             with translate_orm_errors():
                 await self._session.flush()
         return connection
 
     async def _connection(self) -> asyncpg.Connection:
-        transaction = self._sync.get_transaction()
-        if transaction is None or transaction is not self._begun:
-            connection = (await self._session.connection()).sync_connection
-            assert connection is not None
-            self._driver, self._info = connection.connection.driver_connection, connection.info
-            self._begun = self._sync.get_transaction()
-        refuse_void(self._sync, self._info)
-        return self._driver
+        driven: Driven | None = self._sync.info.get(_DRIVEN)
+        if driven is None or driven.transaction is not _innermost(self._sync):
+            driven = drive(self._session, await self._session.connection())
+        self._info = driven.info
+        refuse_void(self._sync, driven.info)
+        return driven.driver
 
     def _adopted(self, rows: Rows[M], records: list[Record]) -> list[M]:
         """The session's entities of these rows: those it has, else some that become its own."""

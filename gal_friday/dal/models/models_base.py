@@ -8,6 +8,7 @@ import sys
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     event,
     func,
+    inspect,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, Mapper, declared_attr, mapped_column
@@ -131,6 +133,13 @@ class Base(DeclarativeBase):
 
     _sa_instance_state = StateOnDemand()
 
+    def __init__(self, **values: Any) -> None:
+        """An entity that is not stored yet. Raises TypeError for names that are none of its attributes."""
+        if values.keys() <= _columns_of(type(self)):
+            self.__dict__.update(values)  # nothing has to be known of what a new entity was before
+        else:
+            self.registry.constructor(self, **values)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if isinstance(table := cls.__dict__.get("__table__"), Table):
@@ -143,6 +152,11 @@ class Base(DeclarativeBase):
             f"{column.name}={self.__dict__.get(column.name)!r}" for column in self.__mapper__.primary_key
         )
         return f"<{type(self).__name__} {key}>"
+
+
+@cache
+def _columns_of(model: type[Base]) -> frozenset[str]:
+    return frozenset(inspect(model).column_attrs.keys())
 
 
 class Recorded:

@@ -79,6 +79,10 @@ async def test_many_rows_are_stored_the_same(both: Both, odd: dict[str, Any]) ->
         assert hot.facts.get("table") == orm.facts.get("table")
 
 
+CANDLE_NAMES = [
+    *("exchange", "trading_pair", "timeframe", "timestamp"),
+    *("open", "high", "low", "close", "volume"),
+]
 COPIED = [model for model in MODELS if rows_of(model).is_plain and can_be_copied(*settable(model).values())]
 
 
@@ -262,6 +266,21 @@ async def test_an_upsert_of_many_twice_in_a_transaction_and_around_a_savepoint(b
             for inserted in (600, 0):
                 counts = await uow.market_data.upsert_many(candle(n) for n in range(600))
                 assert counts == UpsertCounts(inserted, 0, 600 - inserted)
+
+
+async def test_a_savepoint_undoes_what_a_repository_used_before_it_has_stored(both: Both) -> None:
+    for database in both.each:
+        async with undone(database.transaction()) as uow:
+            await uow.market_data.upsert_many(candle(n) for n in range(600))
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012 -- raised at its end
+                async with uow.savepoint():
+                    await uow.market_data.upsert_many(candle(n) for n in range(1_200))
+                    await uow.market_data.add_rows(
+                        [inspect(Candle).attrs[name].class_attribute for name in CANDLE_NAMES],
+                        [[getattr(candle(1_500), name) for name in CANDLE_NAMES]],
+                    )
+                    raise ZeroDivisionError
+            assert await uow.market_data.count() == 600
 
 
 async def test_times_at_the_very_end_are_the_same_however_they_were_stored(both: Both) -> None:
