@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeVar, cast
+from uuid import UUID
 
 from sqlalchemy import (
     BinaryExpression,
@@ -105,7 +106,9 @@ def _tables_of(clause: ClauseElement) -> Iterator[FromClause]:
 
 def checked_key(model: type[Base], key: Any) -> tuple[Any, ...]:
     """*key* as a tuple. Raises InvalidValue unless it has a value for each column of the primary key."""
-    primary_key = inspect(model).primary_key
+    primary_key = _primary_key(model)
+    if isinstance(key, UUID) and len(primary_key) == 1:
+        return (key,)
     values = key if isinstance(key, tuple) else (key,)
     try:
         hash(values)
@@ -118,6 +121,11 @@ def checked_key(model: type[Base], key: Any) -> tuple[Any, ...]:
             "a key has a value for each of its columns", table=model.__tablename__, columns=columns, key=key
         )
     return values
+
+
+@cache
+def _primary_key(model: type[Base]) -> tuple[ColumnElement[Any], ...]:
+    return inspect(model).primary_key
 
 
 def checked_limit(limit: Any) -> int:

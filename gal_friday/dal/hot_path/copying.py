@@ -1,9 +1,11 @@
 """Many rows at once, by COPY as new rows, or in one text a column where some may be there already."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -27,6 +29,8 @@ from gal_friday.dal.hot_path.statements import Statement, statement_of
 from gal_friday.dal.hot_path.texts import texts_of
 from gal_friday.errors import InvalidValue
 
+T = TypeVar("T")
+
 #: When an upsert began, by the server's clock; no row of before has just this moment.
 MOMENT = "moment"
 NOW = statement_of(select(func.clock_timestamp().label(MOMENT)))
@@ -40,10 +44,10 @@ _NOTHING: ColumnClause[str] = literal_column("chr(30)", Text)
 #: Values of some rows, a sequence for each column.
 Batch = Sequence[Sequence[Any]]
 
-#: Rows made ready while the server takes those before.
-ROWS_OF_A_BATCH = 5_000
+#: Rows made ready while the server takes those before: as many as the socket takes at once.
+ROWS_OF_A_BATCH = 2_000
 #: Batches of one COPY, which has to end within `statement_timeout_seconds`.
-BATCHES_OF_A_STATEMENT = 10
+BATCHES_OF_A_STATEMENT = 25
 
 
 def batches(rows: Iterable[Sequence[Any]]) -> Iterator[Batch]:
@@ -108,22 +112,49 @@ async def upsert_in(
 ) -> tuple[int, int]:
     """Store the values of *columns*, and in each row *defaults*; how many rows are new, how many changed.
 
-    *conflict* says what becomes of rows that are there. A column travels as one text.
+    *conflict* says what becomes of rows that are there. A column travels as one text; while the server stores
+    some rows the next ones are made ready.
     """
     inserted = changed = 0
     now = (await place.read(NOW, {}))[0] if _is_partitioned(table) else {}
     statements: dict[frozenset[str], Statement] = {}
-    for batch in given:
-        values: dict[str, str | Sequence[str | None]] = {
-            column.name: _as_one_text(texts_of(column, of_column, first_row=None, is_escaped=False))
-            for column, of_column in zip(columns, batch, strict=True)
-        }
+    remaining = iter(given)
+    values = _as_texts(columns, next(remaining, None))
+    while values is not None:
         arrays = frozenset(name for name, value in values.items() if not isinstance(value, str))
         if arrays not in statements:
             statements[arrays] = _upsert_of(table, columns, tuple(defaults), conflict, arrays)
-        (counts,) = await place.write(statements[arrays], {**values, **defaults, **now})
+        async with _under_way(place.write(statements[arrays], {**values, **defaults, **now})) as storing:
+            values = _as_texts(columns, next(remaining, None))
+        (counts,) = storing.result()
         inserted, changed = inserted + counts["inserted"], changed + counts["changed"]
     return inserted, changed
+
+
+@asynccontextmanager
+async def _under_way(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task[T]"]:
+    """*work* goes on while the block computes, and has ended when the block has. Raises what either does."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.sleep(0)  # it gets as far as waiting for the server
+        yield task
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    finally:
+        await task
+
+
+def _as_texts(
+    columns: Sequence[Column[Any]], batch: Batch | None
+) -> dict[str, str | Sequence[str | None]] | None:
+    """The values of *batch*, a text a column where that is clear; None where there is none."""
+    if batch is None:
+        return None
+    return {
+        column.name: _as_one_text(texts_of(column, of_column, first_row=None, is_escaped=False))
+        for column, of_column in zip(columns, batch, strict=True)
+    }
 
 
 def _upsert_of(

@@ -107,17 +107,16 @@ class Rows(Generic[M]):
         self.readers = {
             name: read for name, column in self.columns.items() if (read := reader(column.type)) is not None
         }
+        self._reading = list(self.readers.items())
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
         self._new = model.__new__
         self._identity_class = cast("type[M]", mapper.class_)
         self._key_columns = [self.columns[name].name for name in self.key]
 
     def entity(self, record: Mapping[str, Any]) -> M:
-        """The entity of a record, as if it had been loaded and its session closed."""
-        values = dict(record.items())
-        for column, name in self.renamed:
-            values[name] = values.pop(column)
-        for name, read in self.readers.items():
+        """The entity of a record of every column `asked`, as if it had been loaded and its session closed."""
+        values = dict(zip(self.columns, record, strict=True))
+        for name, read in self._reading:
             if (value := values[name]) is not None:
                 values[name] = read(value)
         entity = self._new(self.model)
@@ -135,7 +134,7 @@ class Rows(Generic[M]):
 
     def _make(self, records: Sequence[Mapping[str, Any]], made: list[M]) -> None:
         """Add to *made* the entities of *records*, whose values are read column by column."""
-        names = [self.attributes[column] for column in records[0].keys()]  # noqa: SIM118 -- a Record iterates values
+        names = tuple(self.columns)
         columns: list[Iterable[Any]] = list(zip(*records, strict=True))
         for place, name in enumerate(names):
             if (read := self.readers.get(name)) is None:

@@ -1,5 +1,6 @@
-"""Many rows at once: by COPY and through a stage the same is stored, counted and refused as row by row."""
+"""Many rows at once: by COPY and as texts the same is stored, counted and refused as row by row."""
 
+import asyncio
 import copy
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy import inspect
 
 from gal_friday.dal.base import UpsertCounts
+from gal_friday.dal.hot_path import copying
 from gal_friday.dal.hot_path.rows import rows_of
 from gal_friday.dal.hot_path.texts import can_be_copied
 from gal_friday.dal.models import Base, Candle, MarketTrade, PortfolioSnapshot, Trade
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from gal_friday.errors import AlreadyExists, DatabaseError, InvalidFilter
+from gal_friday.errors import AlreadyExists, DatabaseError, InvalidFilter, InvalidValue
 from tests.contract.hot_path.paths import (
     MODELS,
     Both,
@@ -266,6 +268,36 @@ async def test_an_upsert_of_many_twice_in_a_transaction_and_around_a_savepoint(b
             for inserted in (600, 0):
                 counts = await uow.market_data.upsert_many(candle(n) for n in range(600))
                 assert counts == UpsertCounts(inserted, 0, 600 - inserted)
+
+
+async def test_a_value_refused_while_the_rows_before_it_are_stored_is_told_and_the_transaction_goes_on(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "ROWS_OF_A_BATCH", 500)
+    candles = [candle(n) for n in range(1_300)]
+    candles[700].volume = "many"  # type: ignore[assignment]  # that is the point
+    for database in both.each:
+        async with undone(database.transaction()) as uow:
+            with pytest.raises(InvalidValue, match="not exact"):
+                await uow.market_data.upsert_many(candles)
+            assert (await uow.market_data.upsert_many(candles[701:])).updated == 0
+        assert await database.market_data.count() == 0
+
+
+async def test_an_upsert_cancelled_while_rows_are_stored_stores_nothing(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "ROWS_OF_A_BATCH", 100)
+    for database in both.each:
+        for turns in range(1, 40, 3):
+            storing = asyncio.ensure_future(database.market_data.upsert_many(candle(n) for n in range(600)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            storing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await storing
+            assert await database.market_data.count() == 0
+        assert database.pool.stats().checked_out == 0
 
 
 async def test_a_savepoint_undoes_what_a_repository_used_before_it_has_stored(both: Both) -> None:
