@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_state
 
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.types import Json, TextArray
@@ -25,10 +25,8 @@ def column_values(entity: Base) -> dict[str, Any]:
 
 def detached_entity(model: type[M], values: Mapping[str, Any]) -> M:
     """The entity of *model* with these column values, as if it had been read and its session closed."""
-    # Five times faster than the constructor, which records every value as a change.
-    entity = cast("M", inspect(model).class_manager.new_instance())
-    entity.__dict__.update(_apart(model, dict(values)))
-    make_transient_to_detached(entity)
+    entity = model.__new__(model)
+    entity.__dict__ = _apart(model, dict(values))  # what SQLAlchemy keeps of it is made when it asks
     return entity
 
 
@@ -42,14 +40,11 @@ def bring_up_to_date(entity: Base, sent: Mapping[str, Any], stored: Mapping[str,
 
     What was changed on it since it was sent stays, as a change that is not stored yet.
     """
-    changed = {
-        name: entity.__dict__[name]
-        for name in stored
-        if name in entity.__dict__ and entity.__dict__[name] != sent.get(name, _MISSING)
-    }
-    for name, value in stored.items():
-        set_committed_value(entity, name, value)
-    if inspect(entity).transient:
+    kept, state = entity.__dict__, instance_state(entity)
+    changed = {name: kept[name] for name in stored if name in kept and kept[name] != sent.get(name, _MISSING)}
+    kept.update(stored)
+    state._commit(kept, stored)  # noqa: SLF001 -- the public way to say so goes through each attribute
+    if state.transient:
         make_transient_to_detached(entity)
     for name, value in changed.items():
         setattr(entity, name, value)

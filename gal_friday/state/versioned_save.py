@@ -56,15 +56,12 @@ class Image(Generic[Row]):
     values: dict[str, Any]
     key: tuple[Any, ...]
     expected: int | None
+    #: The columns to be stored.
+    names: tuple[str, ...]
 
     @property
     def model(self) -> type[Row]:
         return type(self.entity)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns to be stored."""
-        return tuple(sorted(self.values.keys() - SERVER_COLUMNS))
 
     def binds(self, expected: int | None) -> dict[str, Any]:
         return {**{_bind(name): self.values[name] for name in self.names}, "expected": expected}
@@ -102,8 +99,10 @@ def image_of(entity: Row, *, account_id: str) -> Image[Row]:
     key = tuple(values.get(column.name) for column in state.mapper.primary_key)
     checked_key(type(entity), key)
     expected = values.get("row_version")
-    image = Image(entity, values, key, expected)
-    if expected is None and any(values.setdefault(name, ZERO) != ZERO for name in image.ledger):
+    ledger = LEDGER_COLUMNS.get(entity.__tablename__, ())
+    is_of_the_ledger = expected is None and any(values.setdefault(name, ZERO) != ZERO for name in ledger)
+    image = Image(entity, values, key, expected, tuple(sorted(values.keys() - SERVER_COLUMNS)))
+    if is_of_the_ledger:
         raise _kept_by_the_ledger(image)
     return image
 
