@@ -243,21 +243,21 @@ async def test_no_change_is_lost_among_ten_who_change_one_position(manager: Data
 async def test_who_lock_each_other_out_are_tried_again(manager: DatabaseStateManager) -> None:
     for name in ("A", "B"):
         await manager.save_position(a_portfolio_position(position_id=name, lots=0))
-    tries = 0
+    tries = locked = 0
 
     async def add_to(names: str, t: StateTransaction) -> None:
-        nonlocal tries
+        nonlocal tries, locked
         tries += 1
         for name in names:
             position = await t.get_position(name)
             assert position is not None
             position.lots += 1
             await t.save_position(position)
-            if tries < 2:
-                await until(has_begun_twice, "the other transaction has begun")
+            locked += 1
+            await until(both_hold_a_lock, "the other transaction holds a lock, too")
 
-    async def has_begun_twice() -> bool:
-        return tries >= 2
+    async def both_hold_a_lock() -> bool:
+        return locked >= 2
 
     await asyncio.gather(manager.retrying(partial(add_to, "AB")), manager.retrying(partial(add_to, "BA")))
     assert tries > 2

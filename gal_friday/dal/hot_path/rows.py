@@ -115,7 +115,7 @@ class Rows(Generic[M]):
 
     def entity(self, record: Mapping[str, Any]) -> M:
         """The entity of a record of every column `asked`, as if it had been loaded and its session closed."""
-        values = dict(zip(self.columns, record, strict=True))
+        values = dict(zip(self.columns, record.values(), strict=True))
         for name, read in self._reading:
             if (value := values[name]) is not None:
                 values[name] = read(value)
@@ -135,7 +135,7 @@ class Rows(Generic[M]):
     def _make(self, records: Sequence[Mapping[str, Any]], made: list[M]) -> None:
         """Add to *made* the entities of *records*, whose values are read column by column."""
         names = tuple(self.columns)
-        columns: list[Iterable[Any]] = list(zip(*records, strict=True))
+        columns: list[Iterable[Any]] = list(zip(*(record.values() for record in records), strict=True))
         for place, name in enumerate(names):
             if (read := self.readers.get(name)) is None:
                 continue
