@@ -19,6 +19,10 @@ WARM_UP = 10
 FEWEST_ROUNDS = 5
 #: Seconds after which a row has no more than those.
 ENOUGH = 20
+#: Seconds after which a peer, though not the floor, has had rounds enough.
+PATIENCE = 12
+#: Of those who are that slow.
+ROUNDS_OF_THE_SLOW = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,16 @@ async def measure(item: AnyItem, bench: Workbench, peers: Sequence[str], rounds:
             if done >= FEWEST_ROUNDS and time.perf_counter() - began > ENOUGH:
                 break
             for name, operation in order:
-                seconds[name].append(await take_turn(item, bench, operation))
+                if name == item.floor or not _had_enough(seconds[name], bench):
+                    seconds[name].append(await take_turn(item, bench, operation))
             order.rotate(1)  # nobody always follows the same
     floor = seconds[item.floor]
     return {
-        name: Figures(taken, [base / own for base, own in zip(floor, taken, strict=True)])
+        # Who has had enough was in the first rounds, and in none after.
+        name: Figures(taken, [base / own for base, own in zip(floor, taken, strict=False)])
         for name, taken in seconds.items()
     }
+
+
+def _had_enough(taken: Sequence[float], bench: Workbench) -> bool:
+    return len(taken) >= ROUNDS_OF_THE_SLOW and sum(taken) * bench.size > PATIENCE

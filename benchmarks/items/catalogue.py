@@ -16,6 +16,7 @@ from benchmarks.items import (
     w8_page,
     w10_boot,
     w11_restore,
+    w12_line_protocol,
     w13_state,
 )
 
@@ -34,6 +35,7 @@ ITEMS: Sequence[AnyItem] = tuple(
         w8_page,
         w10_boot,
         w11_restore,
+        w12_line_protocol,
         w13_state,
     )
 )

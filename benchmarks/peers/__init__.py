@@ -18,6 +18,7 @@ LIBRARIES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "Piccolo": ("piccolo", "piccolo"),
         "vnpy_postgresql": ("vnpy_postgresql", "vnpy_postgresql"),
         "freqtrade": ("freqtrade", "freqtrade"),
+        "influxdb-client": ("influxdb_client", "influxdb-client"),
         "ADBC": ("adbc_driver_postgresql", "adbc-driver-postgresql"),
     }
 )

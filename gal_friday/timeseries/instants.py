@@ -8,7 +8,6 @@ from gal_friday.errors import InvalidValue
 Instant = datetime | int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 #: What InfluxDB can keep: the years 1677 to 2262.
 _LIMIT = 2**63 - 2
 
@@ -19,10 +18,11 @@ def nanoseconds(at: Instant) -> int:
         ns = at
     elif not isinstance(at, datetime):
         raise InvalidValue(f"a {type(at).__name__} is not a point in time", value=at)
-    elif at.utcoffset() is None:
+    elif at.tzinfo is not UTC and at.utcoffset() is None:
         raise InvalidValue("a naive datetime names no point in time; give one with a time zone", value=at)
     else:
-        ns = (at - _EPOCH) // _MICROSECOND * 1_000
+        since = at - _EPOCH
+        ns = ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
     if not -_LIMIT <= ns <= _LIMIT:
         raise InvalidValue("out of the years 1677 to 2262", value=at)
     return ns

@@ -8,6 +8,7 @@ decimal. The order book is in `order_book.py`, metrics are in `metrics.py`.
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
+from math import isfinite
 from typing import ClassVar, Self
 from zlib import crc32
 
@@ -45,31 +46,30 @@ class Ohlcv(Measurement):
 
     def __post_init__(self, at: Instant) -> None:
         timeframes.parse(self.interval)
-        for name in ("open", "high", "low", "close", "volume", "vwap"):
-            if (value := getattr(self, name)) is not None:
-                _check_exact(name, value)
+        fields: dict[str, FieldValue] = _exact_as_floats(
+            {
+                "open": self.open,
+                "high": self.high,
+                "low": self.low,
+                "close": self.close,
+                "volume": self.volume,
+            }
+        )
         if self.volume < 0:
             raise InvalidValue("a volume is not below zero", volume=self.volume)
-        if self.trades_count is not None and (type(self.trades_count) is not int or self.trades_count < 0):
-            raise InvalidValue("not a number of trades", trades_count=self.trades_count)
-        if self.high < max(self.open, self.close, self.low):
+        if self.high < self.open or self.high < self.close or self.high < self.low:
             raise InvalidValue("high is below another price of the candle", high=self.high, low=self.low)
-        if self.low > min(self.open, self.close):
+        if self.low > self.open or self.low > self.close:
             raise InvalidValue("low is above another price of the candle", high=self.high, low=self.low)
-        tags = {"exchange": self.exchange, "trading_pair": self.trading_pair, "interval": self.interval}
-        fields: dict[str, FieldValue] = {
-            "open": float(self.open),
-            "high": float(self.high),
-            "low": float(self.low),
-            "close": float(self.close),
-            "volume": float(self.volume),
-            "is_final": self.is_final,
-        }
+        fields["is_final"] = self.is_final
         if self.vwap is not None:
-            fields["vwap"] = float(self.vwap)
-        if self.trades_count is not None:
-            fields["trades_count"] = self.trades_count
-        self._is(tags, fields, _whole_microsecond(at))
+            fields |= _exact_as_floats({"vwap": self.vwap})
+        if (count := self.trades_count) is not None:
+            if type(count) is not int or not 0 <= count < 2**63:
+                raise InvalidValue("not a number of trades", trades_count=count)
+            fields["trades_count"] = count
+        tags = (("exchange", self.exchange), ("trading_pair", self.trading_pair), ("interval", self.interval))
+        self._is_exactly(tags, fields, _whole_microsecond(at))
 
     @classmethod
     def from_point(cls, point: Measured) -> Self:
@@ -120,19 +120,14 @@ class Tick(Measurement):
             raise InvalidValue("not one of BUY, SELL", side=self.side)
         if not self.trade_id:
             raise InvalidValue("a trade has an id", trade_id=self.trade_id)
-        _check_exact("price", self.price)
-        _check_exact("quantity", self.quantity)
+        fields: dict[str, FieldValue] = _exact_as_floats({"price": self.price, "quantity": self.quantity})
         if self.quantity <= 0:
             raise InvalidValue("a quantity is above zero", quantity=self.quantity)
-        tags = {"exchange": self.exchange, "trading_pair": self.trading_pair}
+        fields["trade_id"] = self.trade_id
+        tags: tuple[tuple[str, str], ...] = (("exchange", self.exchange), ("trading_pair", self.trading_pair))
         if self.side is not None:
-            tags["side"] = self.side
-        fields: dict[str, FieldValue] = {
-            "price": float(self.price),
-            "quantity": float(self.quantity),
-            "trade_id": self.trade_id,
-        }
-        self._is(tags, fields, nanoseconds(at) // 1_000 * 1_000 + _three_digits(self.trade_id))
+            tags += (("side", self.side),)
+        self._is_exactly(tags, fields, nanoseconds(at) // 1_000 * 1_000 + _three_digits(self.trade_id))
 
     @classmethod
     def from_point(cls, point: Measured) -> Self:
@@ -223,11 +218,16 @@ def _three_digits(trade_id: str) -> int:
     return crc32(trade_id.encode("utf-8", "surrogatepass")) % 1_000
 
 
-def _check_exact(name: str, value: Decimal) -> None:
-    if not isinstance(value, Decimal):
-        raise InvalidValue(f"a {type(value).__name__} is not exact; give a Decimal", **{name: value})
-    if not value.is_finite():
-        raise InvalidValue("not a finite number", **{name: value})
+def _exact_as_floats(values: Mapping[str, Decimal]) -> dict[str, FieldValue]:
+    """The nearest floats. Raises InvalidValue for what is no finite Decimal, or beyond a float."""
+    floats: dict[str, FieldValue] = {}
+    for name, value in values.items():
+        if not isinstance(value, Decimal):
+            raise InvalidValue(f"a {type(value).__name__} is not exact; give a Decimal", **{name: value})
+        floats[name] = number = float(value)
+        if not isfinite(number):
+            raise InvalidValue("not a finite number", **{name: value})
+    return floats
 
 
 def _tag(point: Measured, tags: Mapping[str, str], name: str) -> str:

@@ -67,6 +67,16 @@ class Point:
         put(self, "_fields", dict(fields))
         put(self, "timestamp_ns", nanoseconds(timestamp_ns))
 
+    @classmethod
+    def of(cls, shape: Shape, fields: Mapping[str, FieldValue], timestamp_ns: int) -> "Point":
+        """The point of these *fields*, which are those of *shape*, checked, and nobody else's."""
+        point = object.__new__(cls)
+        put = object.__setattr__
+        put(point, "shape", shape)
+        put(point, "_fields", fields)
+        put(point, "timestamp_ns", timestamp_ns)
+        return point
+
     @property
     def measurement(self) -> str:
         return self.shape.measurement
@@ -120,7 +130,27 @@ class Measurement:
         return _restored, (type(self), {name: getattr(self, name) for name in slots})
 
     def _is(self, tags: Mapping[str, str], fields: Mapping[str, FieldValue], at: Instant) -> None:
-        point = Point(self.measurement, tags, fields, at)
+        self._is_point(Point(self.measurement, tags, fields, at))
+
+    def _is_exactly(
+        self, tags: tuple[tuple[str, str], ...], fields: Mapping[str, FieldValue], timestamp_ns: int
+    ) -> None:
+        """As `_is`, for *fields* whose numbers are checked, and which nobody else has."""
+        try:
+            shape = shape_of(
+                self.measurement, tags, tuple(fields), tuple([type(value) for value in fields.values()])
+            )
+        except TypeError:  # Point says what is wrong
+            self._is(dict(tags), fields, timestamp_ns)
+            return
+        if not shape.is_plain:
+            self._is(dict(tags), fields, timestamp_ns)
+            return
+        for _, name in shape.strings:
+            _check_text(name, fields[name])  # type: ignore[arg-type]  # it is one of the texts
+        self._is_point(Point.of(shape, fields, timestamp_ns))
+
+    def _is_point(self, point: Point) -> None:
         object.__setattr__(self, "point", point)
         object.__setattr__(self, "timestamp_ns", point.timestamp_ns)
 
