@@ -9,8 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-import influxdb_client
 from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.client.write.point import Point as UntypedPoint
+from influxdb_client.domain.write_precision import WritePrecision
 from pydantic import SecretStr
 
 from benchmarks.harness.item import Item, Operation, Variant
@@ -28,9 +29,9 @@ ENCODED, MADE, SENT = "encoded", "made, encoded", "made, encoded, sent"
 TOKEN: Final = "any"  # noqa: S105 -- the server asks for none
 #: As many lines go in one request.
 BATCH: Final = 5_000
-NS = influxdb_client.WritePrecision.NS
+NS = WritePrecision.NS
 #: It has no type hints.
-Point: Any = influxdb_client.Point
+Point: Any = UntypedPoint
 
 #: When, a price, a quantity, a number.
 Given = tuple[datetime, Decimal, Decimal, int]

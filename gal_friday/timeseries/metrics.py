@@ -5,7 +5,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
 
 from gal_friday.errors import InvalidValue
-from gal_friday.timeseries.instants import Instant
+from gal_friday.timeseries.instants import Instant, nanoseconds
 from gal_friday.timeseries.measurements import Number
 from gal_friday.timeseries.points import FieldValue, Measurement, finite
 
@@ -47,7 +47,8 @@ class PortfolioMetrics(Measurement):
         }
         quantities = _by_pair("position_qty_", self.position_quantities)
         values = _by_pair("position_value_", self.position_values)
-        self._is({"account_id": self.account_id}, _floats(amounts) | quantities | values, at)
+        fields = {**_floats(amounts), **quantities, **values}
+        self._is_exactly((("account_id", self.account_id),), fields, nanoseconds(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,10 @@ class SystemMetrics(Measurement):
     timestamp_ns: int = field(init=False)
 
     def __post_init__(self, at: Instant) -> None:
-        if self.event_queue_depth is not None and type(self.event_queue_depth) is not int:
-            raise InvalidValue("not a whole number", event_queue_depth=self.event_queue_depth)
+        if (depth := self.event_queue_depth) is not None and (
+            type(depth) is not int or not -(2**63) <= depth < 2**63
+        ):
+            raise InvalidValue("not a whole number of 64 bits", event_queue_depth=depth)
         if self.websocket_connected is not None and type(self.websocket_connected) is not bool:
             raise InvalidValue("neither True nor False", websocket_connected=self.websocket_connected)
         floats = {
@@ -92,12 +95,15 @@ class SystemMetrics(Measurement):
             fields["event_queue_depth"] = self.event_queue_depth
         if self.websocket_connected is not None:
             fields["websocket_connected"] = self.websocket_connected
+        tags: tuple[tuple[str, str], ...] = (("host_id", self.host_id),)
+        if self.module_id is not None:
+            tags += (("module_id", self.module_id),)
+        if not self.others:
+            self._is_exactly(tags, fields, nanoseconds(at))
+            return
         if known := set(self.others) & {*floats, "event_queue_depth", "websocket_connected"}:
             raise InvalidValue("has an argument of its own", field=min(known))
-        tags = {"host_id": self.host_id}
-        if self.module_id is not None:
-            tags["module_id"] = self.module_id
-        self._is(tags, fields | dict(self.others), at)
+        self._is(dict(tags), fields | dict(self.others), at)
 
 
 def _floats(values: Mapping[str, Number | None]) -> dict[str, FieldValue]:

@@ -12,6 +12,8 @@ from gal_friday.timeseries.shapes import Shape, shape_of
 
 FieldValue = float | int | bool | str
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+#: Types that float() takes, too.
+_NO_NUMBERS = (bool, str)
 
 
 class Measured(Protocol):
@@ -181,7 +183,7 @@ def as_point(measured: Measured) -> Point:
 
 def finite(name: str, value: SupportsFloat) -> float:
     """*value*, a decimal too, as the nearest 64-bit float. Raises InvalidValue where that is not finite."""
-    if isinstance(value, bool | str):
+    if isinstance(value, _NO_NUMBERS):
         raise InvalidValue(f"a {type(value).__name__} is not a number", field=name, value=value)
     try:
         number = float(value)
