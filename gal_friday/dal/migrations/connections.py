@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import event
@@ -11,6 +12,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import SetColumnComment, SetTableComment
 
 from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connect_arguments import connect_arguments
@@ -34,6 +36,9 @@ LOCK_TIMEOUT = "2s"
 #: Where a connection's `info` keeps the statement that failed last.
 FAILED_STATEMENT = "gal_friday.failed_statement"
 
+#: Comments on tables and columns that are still to be sent, by connection.
+_comments: WeakKeyDictionary[Connection, list[str]] = WeakKeyDictionary()
+
 
 def migration_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
     """An engine whose connections are opened for one purpose and closed after it.
@@ -52,6 +57,8 @@ def migration_engine(url: URL, settings: DatabaseSettings) -> AsyncEngine:
     connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     engine = create_async_engine(url, poolclass=NullPool, connect_args=connect_args)
     event.listen(engine.sync_engine, "do_execute", _execute_unprepared)
+    event.listen(engine.sync_engine, "commit", _send_comments)
+    event.listen(engine.sync_engine, "rollback", _forget_comments)
     event.listen(engine.sync_engine, "handle_error", _remember_statement)
     install_error_translation(engine)
     return engine
@@ -128,15 +135,40 @@ def _direct_arguments(url: URL, settings: DatabaseSettings) -> tuple[URL, dict[s
 def _execute_unprepared(
     _cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext | None
 ) -> bool:
-    """Send DDL as it is: one round trip, where to prepare, execute and forget it takes three."""
-    if parameters or not isinstance(context, DefaultExecutionContext) or not context.isddl:
+    """Send DDL as it is: one round trip, where to prepare, execute and forget it takes three.
+
+    Comments, which are most of it, go together with what comes after them.
+    """
+    if not isinstance(context, DefaultExecutionContext):
         return False
-    connection: Any = context.root_connection.connection
-    # Where there is to be one, SQLAlchemy begins it with its first statement.
-    if not connection.driver_connection.is_in_transaction():
-        return False
-    connection.dbapi_connection.run_async(lambda driver: driver.execute(statement))
-    return True
+    root = context.root_connection
+    driver: Any = root.connection.driver_connection
+    # Where there is to be a transaction, SQLAlchemy begins it with its first statement.
+    is_plain = not parameters and context.isddl and driver.is_in_transaction()
+    is_comment = context.compiled is not None and isinstance(
+        context.compiled.statement, SetTableComment | SetColumnComment
+    )
+    if is_plain and is_comment:
+        _comments.setdefault(root, []).append(statement)
+        return True
+    _send_comments(root)
+    if is_plain:
+        _send(root, statement)
+    return is_plain
+
+
+def _send_comments(connection: Connection) -> None:
+    if comments := _comments.pop(connection, None):
+        _send(connection, ";\n".join(comments))
+
+
+def _forget_comments(connection: Connection) -> None:
+    _comments.pop(connection, None)
+
+
+def _send(connection: Connection, statements: str) -> None:
+    adapted: Any = connection.connection.dbapi_connection
+    adapted.run_async(lambda driver: driver.execute(statements))
 
 
 def _remember_statement(failure: ExceptionContext) -> None:
