@@ -1,4 +1,4 @@
-"""Comments of tables and columns travel with what comes after them; with nothing after them, with the commit."""
+"""Comments of tables and columns travel with what comes after them, or else with the commit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
