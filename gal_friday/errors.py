@@ -346,6 +346,12 @@ class UpkeepInProgress(PersistenceError):
     hint = "gal-friday upkeep status tells how the tables stand; once that process is done, run it again"
 
 
+class ExtensionUnavailable(PersistenceError):
+    """The server does not offer what an extension would have to bring."""
+
+    hint = "docs/timescaledb.md tells what the server needs; without it, everything works as it does now"
+
+
 # --- at the edges --------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from gal_friday.cli import (
     replay,
     roles,
     spool,
+    timescale,
     upkeep,
 )
 from gal_friday.config import Settings
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 db.app.add_typer(roles.app, name="roles", help="Least privilege: who may migrate, trade, read and watch.")
+db.app.add_typer(timescale.app, name="timescale", help="Hypertables, where the server offers them.")
 app.add_typer(db.app, name="db", help="The schema and its migrations.")
 app.add_typer(audit.app, name="audit", help="The record of every change.")
 app.add_typer(embedded.app, name="embedded", help="The PostgreSQL server of one's own.")

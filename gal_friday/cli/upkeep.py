@@ -50,7 +50,7 @@ def status(context: typer.Context) -> None:
         retention = each.policy.retention
         table.add_row(
             each.table,
-            str(each.policy.interval),
+            "TimescaleDB" if each.is_hypertable else str(each.policy.interval),
             "ever" if retention is None else f"{retention.days} days",
             str(len(each.partitions)),
             f"{each.rows_in_default:,}",
@@ -91,9 +91,12 @@ def _lines(report: "UpkeepReport") -> Iterator[str]:
         yield f"minutes removed from {name}: {count:,}"
     if report.downsampled:
         yield f"hours and days stored for them: {report.downsampled:,}"
+    for name in report.compressed:
+        yield f"compressed {name}"
     for reason in report.left:
         yield f"left for the next run: {reason}"
-    if not any((report.made, report.dropped, report.detached, report.minutes_removed, report.left)):
+    done = (report.made, report.dropped, report.detached, report.minutes_removed, report.compressed)
+    if not any((*done, report.left)):
         yield "There is nothing to do."
 
 

@@ -98,6 +98,7 @@ RETRIED: Mapping[type[PersistenceError], frozenset[Work]] = MappingProxyType(
         errors.SchemaOutdated: _NEVER,
         errors.SchemaTooNew: _NEVER,
         errors.UpkeepInProgress: _NEVER,
+        errors.ExtensionUnavailable: _NEVER,
         errors.ConfigurationError: _NEVER,
         errors.EmbeddedServerError: _NEVER,
         errors.UnreadableFile: _NEVER,

@@ -10,6 +10,7 @@ from sqlalchemy import DDL, ColumnElement, text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gal_friday.dal.migrations.hypertables import hypertables
 from gal_friday.dal.models.types import UtcDateTime
 from gal_friday.upkeep.policies import Period
 
@@ -41,12 +42,30 @@ _PARTITIONS = text(r"""
     ) AS child
     ORDER BY lower NULLS LAST, name
 """).columns(lower=UtcDateTime(), upper=UtcDateTime())
+_HYPERTABLE = text("""
+    SELECT pg_get_userbyid(relowner) AS owner, column_name AS time_column, (
+            SELECT array_agg(attname ORDER BY attnum) FROM pg_attribute
+            WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+        ) AS columns
+    FROM timescaledb_information.dimensions JOIN pg_class ON pg_class.oid = to_regclass(quote_ident(:name))
+    WHERE hypertable_schema = current_schema() AND hypertable_name = :name AND dimension_number = 1
+""")
+_CHUNKS = text("""
+    SELECT chunk_name AS name, false AS is_default, range_start AS lower, range_end AS upper,
+        approximate_row_count(chunk) AS estimated_rows, total_bytes AS bytes,
+        is_compressed
+    FROM timescaledb_information.chunks JOIN chunks_detailed_size(CAST(:name AS regclass))
+            USING (chunk_schema, chunk_name),
+        CAST(format('%I.%I', chunk_schema, chunk_name) AS regclass) AS chunk
+    WHERE hypertable_schema = current_schema() AND hypertable_name = :name
+    ORDER BY range_start
+""").columns(lower=UtcDateTime(), upper=UtcDateTime())
 _IS_THERE = text("SELECT to_regclass(quote_ident(:name)) IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One partition; a bound of None is the table's own end, or that of the default."""
+    """One partition, or chunk; a bound of None is the table's own end, or that of the default."""
 
     name: str
     is_default: bool
@@ -56,11 +75,12 @@ class Partition:
     estimated_rows: int
     #: On disk, indexes included.
     bytes: int
+    is_compressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionedTable:
-    """A table that is partitioned by range of one column of times."""
+    """A table that is partitioned by range of one column of times, by PostgreSQL or by TimescaleDB."""
 
     name: str
     owner: str
@@ -70,6 +90,8 @@ class PartitionedTable:
     #: Tables its foreign keys refer to.
     referred_to: tuple[str, ...]
     partitions: tuple[Partition, ...]
+    #: Whether TimescaleDB makes its partitions, the chunks: with the first row of their time.
+    is_hypertable: bool = False
 
     @property
     def taken(self) -> list[Period]:
@@ -89,7 +111,7 @@ async def look_at(connection: AsyncConnection, name: str) -> PartitionedTable | 
     """*name* as it is now; None where it is not partitioned."""
     found = (await connection.execute(_TABLE, {"name": name})).one_or_none()
     if found is None:
-        return None
+        return await _look_at_hypertable(connection, name)
     referred_to = await connection.scalars(_REFERRED_TO, {"name": name})
     partitions = await connection.execute(_PARTITIONS, {"name": name})
     return PartitionedTable(
@@ -100,6 +122,23 @@ async def look_at(connection: AsyncConnection, name: str) -> PartitionedTable | 
         default_partition=found.default_partition,
         referred_to=tuple(referred_to),
         partitions=tuple(Partition(*row) for row in partitions),
+    )
+
+
+async def _look_at_hypertable(connection: AsyncConnection, name: str) -> PartitionedTable | None:
+    if name not in await connection.run_sync(hypertables):
+        return None
+    found = (await connection.execute(_HYPERTABLE, {"name": name})).one()
+    chunks = await connection.execute(_CHUNKS, {"name": name})
+    return PartitionedTable(
+        name=name,
+        owner=found.owner,
+        time_column=found.time_column,
+        columns=tuple(found.columns),
+        default_partition=None,
+        referred_to=(),
+        partitions=tuple(Partition(*row) for row in chunks),
+        is_hypertable=True,
     )
 
 

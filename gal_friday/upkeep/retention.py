@@ -1,30 +1,46 @@
 """What leaves when its time is over: whole partitions, and minutes for which there are hours."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
-from sqlalchemy import Delete, and_, column, delete, exists, func, literal, select, table, text
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Delete,
+    TableClause,
+    and_,
+    column,
+    delete,
+    exists,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
 from gal_friday.dal.migrations.autogenerate import DETACHED
 from gal_friday.dal.models import Base, Candle
 from gal_friday.dal.models.server_side import triggers_of_partition
-from gal_friday.errors import AlreadyExists
-from gal_friday.upkeep.catalog import Partition, PartitionedTable, as_sql, execute_ddl, is_there
+from gal_friday.upkeep.catalog import Partition, PartitionedTable, execute_ddl
+from gal_friday.upkeep.detached import ensure_free, mark_detached
+from gal_friday.upkeep.hypertables import retire_chunk
 from gal_friday.upkeep.moving import BLOCKS_AT_ONCE, blocks_of
 from gal_friday.upkeep.policies import NEVER_RETIRED, Policy
 from gal_friday.upkeep.steps import PATIENCE_SECONDS, autocommitting, in_a_step, lock_out, patiently
 
 _DETACH = "ALTER TABLE %(parent)s DETACH PARTITION %(partition)s"
 _RENAME = "ALTER TABLE %(partition)s RENAME TO %(detached)s"
-_COMMENT = "COMMENT ON TABLE %(partition)s IS %(comment)s"
 _REFERENCES_OF_DETACHED = text("""
     SELECT relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
     WHERE contype = 'f' AND pg_table_is_visible(pg_class.oid)
         AND obj_description(pg_class.oid, 'pg_class') = :comment
 """)
 _DROP_REFERENCE = "ALTER TABLE %(detached)s DROP CONSTRAINT %(reference)s"
+_DAY = timedelta(days=1)
 _WITHIN_BLOCKS = text("ctid >= CAST(:first AS tid) AND ctid < CAST(:beyond AS tid)")
 
 
@@ -55,6 +71,10 @@ async def retire(
     async def detach() -> None:
         await _detach(connection, table, partition, detached)
 
+    if table.is_hypertable:
+        chunk = partial(retire_chunk, connection, table, partition, keep=keep_detached)
+        await in_a_step(connection, chunk, patience_seconds=patience_seconds)
+        return
     if not keep_detached:
         await in_a_step(connection, drop, patience_seconds=patience_seconds)
         return
@@ -65,8 +85,7 @@ async def retire(
 async def _detach(
     connection: AsyncConnection, table: PartitionedTable, partition: Partition, detached: str
 ) -> None:
-    if await is_there(connection, detached):
-        raise AlreadyExists("a detached partition is to be called like this", table=detached)
+    await ensure_free(connection, detached)
     await lock_out(connection, table)
     await execute_ddl(connection, _DETACH, parent=table.name, partition=partition.name)
     for trigger in triggers_of_partition(Base.metadata.tables[table.name], partition.name):
@@ -74,7 +93,7 @@ async def _detach(
             connection, "DROP TRIGGER %(name)s ON %(partition)s", name=trigger.name, partition=partition.name
         )
     await execute_ddl(connection, _RENAME, partition=partition.name, detached=detached)
-    await execute_ddl(connection, _COMMENT, {"comment": as_sql(literal(DETACHED))}, partition=detached)
+    await mark_detached(connection, detached)
 
 
 async def loosen_detached(connection: AsyncConnection, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -97,25 +116,29 @@ async def minutes_past_retention(
     """The partitions of *candles* that are wholly older and still hold final minutes, and how many."""
     found = []
     for partition in _ended_before(candles, now - timedelta(days=keep_days)):
-        leaf = table(partition.name, column("timeframe"), column("is_final"))
-        minutes = select(func.count()).select_from(leaf).where(leaf.c.timeframe == "1m", leaf.c.is_final)
+        minutes = select(func.count()).where(*_minutes_of(_leaf(candles, partition), partition))
         if count := await connection.scalar(minutes):
             found.append((partition, count))
     return found
 
 
 async def remove_minutes(
-    connection: AsyncConnection, partition: Partition, *, patience_seconds: float = PATIENCE_SECONDS
+    connection: AsyncConnection,
+    candles: PartitionedTable,
+    partition: Partition,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> int:
     """Remove the final minutes of *partition* whose hour is stored as a final candle; how many they were.
 
     Minutes without an hour stay. Raises LockTimeout if others were in the way all the time.
     """
     removed = 0
-    for block in range(0, await blocks_of(connection, partition.name), BLOCKS_AT_ONCE):
-        removal = partial(_remove_within, connection, partition, block)
-        removed += await in_a_step(connection, removal, patience_seconds=patience_seconds)
-    if removed:
+    removal = _removal(candles, partition)
+    for within, binds in await _parts(connection, candles, partition):
+        step = partial(_rows_affected, connection, removal.where(within), binds)
+        removed += await in_a_step(connection, step, patience_seconds=patience_seconds)
+    if removed and not candles.is_hypertable:
         # Of an old partition nobody would fill the room that plain VACUUM leaves in it.
         async with autocommitting(connection):
             await patiently(
@@ -125,13 +148,41 @@ async def remove_minutes(
     return removed
 
 
-async def _remove_within(connection: AsyncConnection, partition: Partition, block: int) -> int:
-    binds = {"first": (block, 0), "beyond": (block + BLOCKS_AT_ONCE, 0)}
-    return (await connection.execute(_removal(partition), binds)).rowcount
+async def _rows_affected(connection: AsyncConnection, statement: Delete, binds: Mapping[str, Any]) -> int:
+    return (await connection.execute(statement, binds)).rowcount
 
 
-def _removal(partition: Partition) -> Delete:
-    leaf = table(partition.name, *(column(each.name, each.type) for each in Candle.__table__.columns))
+async def _parts(
+    connection: AsyncConnection, candles: PartitionedTable, partition: Partition
+) -> list[tuple[ColumnElement[bool], Mapping[str, Any]]]:
+    """*partition* in parts small enough for one transaction each: some of its blocks, or a day of a chunk."""
+    if not candles.is_hypertable:
+        blocks = range(0, await blocks_of(connection, partition.name), BLOCKS_AT_ONCE)
+        return [
+            (and_(_WITHIN_BLOCKS), {"first": (block, 0), "beyond": (block + BLOCKS_AT_ONCE, 0)})
+            for block in blocks
+        ]
+    assert partition.lower is not None
+    assert partition.upper is not None
+    when = column(candles.time_column, DateTime(timezone=True))
+    days = range(-(-(partition.upper - partition.lower) // _DAY))
+    starts = [partition.lower + day * _DAY for day in days]
+    return [(and_(when >= start, when < start + _DAY), {}) for start in starts]
+
+
+def _leaf(candles: PartitionedTable, partition: Partition) -> TableClause:
+    """Where the rows of *partition* are asked for: a chunk's by way of its table, as it may be compressed."""
+    name = candles.name if candles.is_hypertable else partition.name
+    return table(name, *(column(each.name, each.type) for each in Candle.__table__.columns))
+
+
+def _minutes_of(leaf: TableClause, partition: Partition) -> list[ColumnElement[bool]]:
+    when = leaf.c.timestamp
+    return [leaf.c.timeframe == "1m", leaf.c.is_final, when >= partition.lower, when < partition.upper]
+
+
+def _removal(candles: PartitionedTable, partition: Partition) -> Delete:
+    leaf = _leaf(candles, partition)
     hour = aliased(Candle)
     has_hour = exists().where(
         hour.exchange == leaf.c.exchange,
@@ -142,7 +193,7 @@ def _removal(partition: Partition) -> Delete:
         hour.timestamp < partition.upper,
         hour.is_final,
     )
-    return delete(leaf).where(_WITHIN_BLOCKS, and_(leaf.c.timeframe == "1m", leaf.c.is_final, has_hour))
+    return delete(leaf).where(*_minutes_of(leaf, partition), has_hour)
 
 
 def _ended_before(table: PartitionedTable, moment: datetime) -> list[Partition]:

@@ -9,9 +9,11 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.config import UpkeepSettings
+from gal_friday.dal.models.privileges import CANDLE_HOURS
 from gal_friday.errors import AlreadyExists, LockTimeout, TransactionConflict
 from gal_friday.upkeep.catalog import Partition, PartitionedTable, look_at
 from gal_friday.upkeep.downsampling import downsample
+from gal_friday.upkeep.hypertables import compress, refresh_hours, to_compress, written_to
 from gal_friday.upkeep.moving import rows_waiting
 from gal_friday.upkeep.partitions import make_partition, missing_partitions
 from gal_friday.upkeep.policies import Policy
@@ -41,6 +43,8 @@ class UpkeepReport:
     #: Hours and days stored because their minutes leave; minutes that left, by partition.
     downsampled: int = 0
     minutes_removed: dict[str, int] = field(default_factory=dict)
+    #: Chunks of hypertables that were compressed; those changed since are compressed again and not named.
+    compressed: list[str] = field(default_factory=list)
     #: What could not be done and why; the next run tries it again.
     left: list[str] = field(default_factory=list)
 
@@ -73,6 +77,7 @@ class Run:
         self._leaving.extend(each.name for each in past_retention(table, policy, now=self._now))
         for partition, count in await self._minutes(table):
             self.report.minutes_removed[partition.name] = count
+        self.report.compressed.extend(each.name for each in to_compress(table, now=self._now))
 
     async def do(self, name: str, policy: Policy) -> None:
         """Do all there is to do about the table *name*, each step apart from the others."""
@@ -80,6 +85,16 @@ class Run:
         if table is None:
             return
         patience = self._patience_seconds
+        if table.is_hypertable and name == CANDLES:
+            # Before anything they are made of leaves.
+            with self._left_if_in_the_way(CANDLE_HOURS):
+                await refresh_hours(
+                    self._connection,
+                    table,
+                    minutes_days=self._minutes_days,
+                    now=self._now,
+                    patience_seconds=patience,
+                )
         for missing in await missing_partitions(self._connection, table, policy, now=self._now):
             with self._left_if_in_the_way(missing.name):
                 self.report.made[missing.name] = await make_partition(
@@ -109,13 +124,24 @@ class Run:
                     self._connection, partition.lower, partition.upper, patience_seconds=patience
                 )
                 self.report.minutes_removed[partition.name] = await remove_minutes(
-                    self._connection, partition, patience_seconds=patience
+                    self._connection, table, partition, patience_seconds=patience
                 )
+        if table.is_hypertable:
+            await self._compress(table)
 
     async def finish(self) -> None:
         """What is about no one table."""
         with self._left_if_in_the_way("foreign keys of detached partitions"):
             await loosen_detached(self._connection, patience_seconds=self._patience_seconds)
+
+    async def _compress(self, table: PartitionedTable) -> None:
+        new = {each.name for each in to_compress(table, now=self._now)}
+        for chunk in await written_to(self._connection, table, now=self._now):
+            with self._left_if_in_the_way(chunk.name):
+                await compress(self._connection, chunk, patience_seconds=self._patience_seconds)
+                if chunk.name in new:
+                    self.report.compressed.append(chunk.name)
+                    log.info("chunk compressed", extra={"chunk": chunk.name})
 
     @property
     def _leaving(self) -> list[str]:

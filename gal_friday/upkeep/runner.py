@@ -1,27 +1,22 @@
 """One run of all the upkeep there is, by one process at a time."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import URL, BigInteger, bindparam, text
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.config import DatabaseSettings, Settings, UpkeepSettings
-from gal_friday.dal.migrations.connections import migration_engine
 from gal_friday.database import Database
-from gal_friday.errors import SchemaOutdated, UpkeepInProgress
-from gal_friday.upkeep.catalog import Partition, execute_ddl, look_at
+from gal_friday.upkeep.catalog import Partition, look_at
+from gal_friday.upkeep.connecting import as_owner, be_alone
 from gal_friday.upkeep.moving import rows_waiting
 from gal_friday.upkeep.partitions import missing_partitions
 from gal_friday.upkeep.policies import Policy, policies
 from gal_friday.upkeep.retention import past_retention
 from gal_friday.upkeep.run import Run, UpkeepReport
-from gal_friday.upkeep.steps import PATIENCE_SECONDS, SET_LOCK_TIMEOUT
-
-LOCK_KEY = int.from_bytes(b"gfupkeep")
-_TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)").bindparams(bindparam("key", LOCK_KEY, BigInteger))
+from gal_friday.upkeep.steps import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +30,8 @@ class TableStatus:
     #: Partitions to be made, and those whose time is over.
     missing: tuple[str, ...]
     past_retention: tuple[str, ...]
+    #: Whether TimescaleDB has taken it over: its partitions are chunks.
+    is_hypertable: bool
 
 
 class Upkeep:
@@ -66,9 +63,7 @@ class Upkeep:
         """
         now = now or datetime.now(UTC)
         async with self._connected() as connection:
-            if not await connection.scalar(_TRY_LOCK):
-                raise UpkeepInProgress
-            await connection.commit()
+            await be_alone(connection)
             run = Run(connection, self._settings, now, keep_detached, patience_seconds)
             for name, policy in self._policies.items():
                 await (run.plan if dry_run else run.do)(name, policy)
@@ -88,24 +83,14 @@ class Upkeep:
                     await rows_waiting(connection, table),
                     tuple(each.name for each in await missing_partitions(connection, table, policy, now=now)),
                     tuple(each.name for each in past_retention(table, policy, now=now)),
+                    table.is_hypertable,
                 )
                 for name, policy in self._policies.items()
                 if (table := await look_at(connection, name)) is not None
             ]
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        engine = migration_engine(self._url, self._database)
-        async with engine.connect() as connection:
-            await connection.execute(SET_LOCK_TIMEOUT)
-            tables = [await look_at(connection, name) for name in self._policies]
-            owner = next((table.owner for table in tables if table is not None), None)
-            if owner is None:
-                raise SchemaOutdated("its tables are not there yet")
-            # So that what is made belongs to whoever owns the rest.
-            await execute_ddl(connection, "SET ROLE %(owner)s", owner=owner)
-            await connection.commit()
-            yield connection  # closing it gives the lock back
+    def _connected(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return as_owner(self._url, self._database)
 
 
 async def run_upkeep(

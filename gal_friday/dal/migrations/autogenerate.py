@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import Connection
 from sqlalchemy.types import TypeDecorator
 
+from gal_friday.dal.migrations.hypertables import hypertables
 from gal_friday.dal.models.server_side import (
     FUNCTIONS,
     SECURITY_DEFINERS,
@@ -136,10 +137,12 @@ def _compare(context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityDispat
     assert connection is not None
     assert isinstance(context.metadata, MetaData)
     tables = list(context.metadata.tables.values())
+    # What TimescaleDB has taken over has chunks in place of partitions.
+    partitioned = {table.name for table in tables if is_partitioned(table)} - hypertables(connection)
     upgrade_ops.ops += [
         *_missing_functions(connection),
-        *_missing_partitions(connection, tables),
-        *_changed_triggers(connection, tables),
+        *_missing_partitions(connection, partitioned),
+        *_changed_triggers(connection, tables, partitioned),
     ]
     return PriorityDispatchResult.CONTINUE
 
@@ -152,16 +155,18 @@ def _missing_functions(connection: Connection) -> Iterator[HelperCall]:
             yield HelperCall((create, name), ("drop_function", name))
 
 
-def _missing_partitions(connection: Connection, tables: Iterable[Table]) -> Iterator[HelperCall]:
+def _missing_partitions(connection: Connection, partitioned: set[str]) -> Iterator[HelperCall]:
     present = partitions(connection)
-    for name in sorted(table.name for table in tables if is_partitioned(table)):
+    for name in sorted(partitioned):
         if f"{name}_default" not in present:
             yield HelperCall(("create_default_partition", name), ("drop_default_partition", name))
 
 
-def _changed_triggers(connection: Connection, tables: Iterable[Table]) -> Iterator[HelperCall]:
+def _changed_triggers(
+    connection: Connection, tables: Iterable[Table], partitioned: set[str]
+) -> Iterator[HelperCall]:
     by_name = {table.name: table for table in tables}
-    of_partitions = {f"{name}_default": name for name, table in by_name.items() if is_partitioned(table)}
+    of_partitions = {f"{name}_default": name for name in partitioned}
     of_partitions |= {name: root for name, root in partitions(connection).items() if root in by_name}
     declared = {trigger for table in tables for trigger in triggers_of(table)}
     for name, root in of_partitions.items():

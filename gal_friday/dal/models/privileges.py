@@ -34,6 +34,9 @@ RESTRICTED = (Role.TRADER, Role.READER, Role.MONITOR)
 #: Alembic's own table, which no model declares.
 VERSION_TABLE = "alembic_version"
 
+#: The hours TimescaleDB makes of the minutes in market_data, where it was enabled: a view no model declares.
+CANDLE_HOURS = "market_data_hours"
+
 #: Tables the trader reads and does not write, and who does.
 WRITTEN_BY_OTHERS: Mapping[str, str] = MappingProxyType(
     {
@@ -94,13 +97,14 @@ class Privilege:
 def privileges_on_tables(role: Role) -> Mapping[str, frozenset[Privilege]]:
     """What *role* may do, by the name of the table; the owner's rights need no mention."""
     tables = Base.metadata.tables
+    names = (*tables, VERSION_TABLE, CANDLE_HOURS)
     match role:
         case Role.MIGRATOR:
             return {}
         case Role.TRADER:
-            return {name: _of_trader(name, tables.get(name)) for name in (*tables, VERSION_TABLE)}
+            return {name: _of_trader(name, tables.get(name)) for name in names}
         case Role.READER:
-            return {name: _of_reader(name, tables.get(name)) for name in (*tables, VERSION_TABLE)}
+            return {name: _of_reader(name, tables.get(name)) for name in names}
         case Role.MONITOR:
             return {name: _reading(columns) for name, columns in WATCHED.items()}
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.privileges import (
+    CANDLE_HOURS,
     RESTRICTED,
     VERSION_TABLE,
     Privilege,
@@ -32,7 +33,7 @@ _CONTENT = text("""
     WITH declared AS (
         SELECT oid FROM pg_class
         WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
-            AND relkind IN ('r', 'p') AND relname = ANY (:tables)
+            AND relkind IN ('r', 'p', 'v') AND relname = ANY (:tables)
     ), own AS (
         TABLE declared
         UNION
@@ -42,8 +43,8 @@ _CONTENT = text("""
         WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')
             AND EXISTS (SELECT FROM pg_class WHERE oid = objid AND relkind = 'S')
     ), thing (kind, namespace, name, owner, is_usable, column_name, acl) AS (
-        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relnamespace, relname, relowner,
-            pg_class.oid IN (TABLE declared), '',
+        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END,
+            relnamespace, relname, relowner, pg_class.oid IN (TABLE declared), '',
             coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))
         FROM pg_class JOIN own USING (oid)
         UNION ALL
@@ -115,7 +116,7 @@ def differences_of_content(
 
     *names* are the roles' in the server; *logins* are members of theirs, who are given nothing by themselves.
     """
-    tables = [*Base.metadata.tables, VERSION_TABLE]
+    tables = [*Base.metadata.tables, VERSION_TABLE, CANDLE_HOURS]
     found = _things(connection, _CONTENT, {"tables": tables, "functions": list(FUNCTIONS)})
     on_tables = {role: privileges_on_tables(role) for role in RESTRICTED}
     for thing, state in found.items():

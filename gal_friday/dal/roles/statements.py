@@ -15,7 +15,7 @@ GRANTABLE = " WITH GRANT OPTION"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Thing:
-    """What privileges are on: a TABLE, SEQUENCE or FUNCTION in *schema*, a SCHEMA or a DATABASE."""
+    """What privileges are on: a TABLE, VIEW, SEQUENCE or FUNCTION in *schema*, a SCHEMA or a DATABASE."""
 
     kind: str
     name: str
@@ -43,6 +43,10 @@ def revoke(privileges: Iterable[Privilege], on: Thing, of: str | None) -> DDL:
 
 
 def hand_over(what: Thing, to: str) -> DDL:
+    if (
+        what.kind == "VIEW"
+    ):  # the one there is; what lies behind it follows if it is called what it was made as
+        return _about(what, "ALTER MATERIALIZED VIEW %(thing)s OWNER TO %(role)s", (), to)
     return _about(what, "ALTER %(kind)s %(thing)s OWNER TO %(role)s", (), to)
 
 
@@ -73,7 +77,7 @@ def _about(thing: Thing, statement: str, privileges: Iterable[Privilege], role: 
     return _ddl(
         statement,
         privileges=_words(plain, _quoted),
-        kind=thing.kind,
+        kind="TABLE" if thing.kind == "VIEW" else thing.kind,
         thing=".".join(_quoted(part) for part in (thing.schema, thing.name) if part is not None),
         role="PUBLIC" if role is None else _quoted(role),
     )
