@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,16 +16,28 @@ from gal_friday.dal.migrations.role_manager import RoleManager
 from gal_friday.dal.models import DEFAULT_ACCOUNT_ID
 from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
-from tests.servers import TRADER, PostgresServer, postgres_bin_directories
+from tests.servers import TRADER, DatabaseServer, NamedServer, PostgresServer, postgres_bin_directories
+from tests.timescale.server import TIMESCALEDB, is_named, make_hypertables, timescale_server
 
 BIN_DIRECTORIES = postgres_bin_directories()
 FIRST_VERSION = list(BIN_DIRECTORIES)[:1]
 # A server has it once, however many databases; GRANT may be repeated.
 MAKE_TRADER = f"""
     DO $$ BEGIN
-        IF to_regrole('{TRADER}') IS NULL THEN CREATE ROLE {TRADER} LOGIN; END IF;
+        IF to_regrole('{TRADER}') IS NULL THEN CREATE ROLE {TRADER} LOGIN PASSWORD '{TRADER}'; END IF;
     END $$
 """
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests on each version of the server; those of hypertables too on one with TimescaleDB, if named."""
+    chosen = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "any_postgres_server" not in metafunc.fixturenames or "any_postgres_server" in chosen:
+        return
+    servers: list[Any] = list(BIN_DIRECTORIES)
+    if is_named() and metafunc.definition.get_closest_marker("of_hypertables_too"):
+        servers.append(pytest.param(TIMESCALEDB, marks=pytest.mark.timescaledb))
+    metafunc.parametrize("any_postgres_server", servers, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,9 +62,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(scope="session", params=list(BIN_DIRECTORIES))
-def any_postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A server of each version found, one after the other."""
+@pytest.fixture(scope="session")
+def any_postgres_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    """The server that `pytest_generate_tests` has chosen."""
+    if request.param == TIMESCALEDB:
+        with timescale_server() as named:
+            yield named
+        return
     if request.param == next(iter(BIN_DIRECTORIES)):
         yield request.getfixturevalue("postgres_server")
         return
@@ -75,8 +92,11 @@ def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(name)
 
 
-async def make_template(server: PostgresServer) -> str:
-    """A migrated database to copy from, ready to be traded in: copying takes a fraction of migrating."""
+async def make_template(server: DatabaseServer) -> str:
+    """A migrated database to copy from, ready to be traded in: copying takes a fraction of migrating.
+
+    On a server with TimescaleDB it is converted, and not to be copied.
+    """
     name = f"template_{uuid4().hex}"
     server.create_database(name)
     url = make_url(server.url(name))
@@ -84,10 +104,12 @@ async def make_template(server: PostgresServer) -> str:
     await RoleManager(url, DatabaseSettings()).apply()
     server.run("psql", "-c", MAKE_TRADER, "-c", f"GRANT gal_friday_trader TO {TRADER}")
     async with (
-        DatabaseConnectionPool(DatabaseSettings(), url=url.set(username=TRADER)) as pool,
+        DatabaseConnectionPool(DatabaseSettings(), url=make_url(server.url(name, user=TRADER))) as pool,
         pool.transaction(actor="open_database") as uow,
     ):
         await uow.accounts.open_account(DEFAULT_ACCOUNT_ID)
+    if isinstance(server, NamedServer):
+        await make_hypertables(url)
     return name
 
 
@@ -120,7 +142,7 @@ async def database(database_url: URL) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(scope="session")
-async def shared_pool(any_postgres_server: PostgresServer) -> AsyncIterator[DatabaseConnectionPool]:
+async def shared_pool(any_postgres_server: DatabaseServer) -> AsyncIterator[DatabaseConnectionPool]:
     """A trader's pool on a migrated database of each server version, for tests that undo what they do."""
     url = make_url(any_postgres_server.url(await make_template(any_postgres_server), user=TRADER))
     async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
@@ -138,7 +160,7 @@ async def uow(shared_pool: DatabaseConnectionPool) -> AsyncIterator[UnitOfWork]:
 
 @pytest.fixture(scope="session")
 async def owner_pool(
-    shared_pool: DatabaseConnectionPool, any_postgres_server: PostgresServer
+    shared_pool: DatabaseConnectionPool, any_postgres_server: DatabaseServer
 ) -> AsyncIterator[DatabaseConnectionPool]:
     """The owner's pool on the database of `shared_pool`."""
     url = make_url(any_postgres_server.url(shared_pool.engine.url.database or ""))

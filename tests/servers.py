@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
+
+from sqlalchemy import make_url
 
 StopMode = Literal["smart", "fast", "immediate"]
 
@@ -78,6 +80,60 @@ def wait_for(condition: Callable[[], bool], what: str, *, seconds: float = DEADL
         if time.monotonic() > deadline:
             raise TimeoutError(what)
         time.sleep(0.005)
+
+
+class DatabaseServer(Protocol):
+    """What tests ask of a server they make databases in."""
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
+        """Where *user* finds *database*."""
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """Make a database, empty or a copy of *template*."""
+
+    def drop_database(self, name: str, *, force: bool = False) -> None:
+        """Fails while someone is connected, after giving them five seconds, unless *force*."""
+
+    def run(self, tool: str, *arguments: str | Path) -> str:
+        """Output of one of PostgreSQL's tools, connected as the superuser."""
+
+
+class NamedServer:
+    """A server that was there before the tests, whose superuser *url* leads to; what they made is dropped."""
+
+    def __init__(self, url: str, bin_directory: Path) -> None:
+        self._url = make_url(url).set(drivername="postgresql")
+        self._bin_directory = bin_directory
+        self._made: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._made):
+            self.drop_database(name, force=True)
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
+        """Where *user* finds *database*; a login made by tests has its name for a password."""
+        url = self._url.set(database=database)
+        if user != "postgres":
+            url = url.set(username=user, password=password or user)
+        return url.render_as_string(hide_password=False)
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        self.run("createdb", *(["--template", template] if template else []), name)
+        self._made.append(name)
+
+    def drop_database(self, name: str, *, force: bool = False) -> None:
+        self.run("dropdb", *(["--force"] if force else []), name)
+        self._made.remove(name)
+
+    def run(self, tool: str, *arguments: str | Path) -> str:
+        url = self._url
+        login = {"PGHOST": url.host, "PGPORT": url.port, "PGUSER": url.username, "PGPASSWORD": url.password}
+        login |= {"PGDATABASE": url.database or "postgres"}
+        given = {name: str(value) for name, value in login.items() if value is not None}
+        return _output([self._bin_directory / tool, *arguments], _environment(**given))
 
 
 class _Server:
@@ -233,17 +289,8 @@ class PostgresServer(_Server):
 
     def run(self, tool: str, *arguments: str | Path) -> str:
         """Output of one of PostgreSQL's tools, connected as the superuser over the socket."""
-        done = subprocess.run(
-            [self.bin_directory / tool, *arguments],
-            env=_environment(PGHOST=str(self.directory), PGPORT=str(self.port), PGUSER="postgres"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{tool} {' '.join(map(str, arguments))}: {done.stderr}")
-        return done.stdout
+        place = _environment(PGHOST=str(self.directory), PGPORT=str(self.port), PGUSER="postgres")
+        return _output([self.bin_directory / tool, *arguments], place)
 
     def _end(self, how: signal.Signals) -> None:
         assert self._process is not None, "not running"
@@ -364,6 +411,15 @@ def _unprivileged_account() -> pwd.struct_passwd:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise RuntimeError("neither postgres nor nobody to run PostgreSQL as")
+
+
+def _output(command: Sequence[str | Path], environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr}")
+    return done.stdout
 
 
 def _environment(**additional: str) -> dict[str, str]:

@@ -54,7 +54,7 @@ _CHUNKS = text("""
     SELECT chunk_name AS name, false AS is_default, range_start AS lower, range_end AS upper,
         approximate_row_count(chunk) AS estimated_rows, total_bytes AS bytes,
         is_compressed
-    FROM timescaledb_information.chunks JOIN chunks_detailed_size(CAST(:name AS regclass))
+    FROM timescaledb_information.chunks JOIN chunks_detailed_size(to_regclass(quote_ident(:name)))
             USING (chunk_schema, chunk_name),
         CAST(format('%I.%I', chunk_schema, chunk_name) AS regclass) AS chunk
     WHERE hypertable_schema = current_schema() AND hypertable_name = :name

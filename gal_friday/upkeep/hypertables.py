@@ -31,7 +31,11 @@ _WRITTEN_TO = text("""
 """)
 _COMPRESS = text("SELECT compress_chunk(CAST(:chunk AS regclass), if_not_compressed => true)")
 _DROP = text("SELECT drop_chunks(CAST(:name AS regclass), older_than => :upper, newer_than => :lower)")
-_REFRESH = text("CALL refresh_continuous_aggregate(CAST(:hours AS regclass), :start, :end)")
+_REFRESH = text("""
+    CALL refresh_continuous_aggregate(
+        CAST(:hours AS regclass), CAST(:start AS timestamptz), CAST(:end AS timestamptz)
+    )
+""")
 _AS_A_TABLE = """
     CREATE TABLE %(detached)s (
         LIKE %(table)s INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING INDEXES

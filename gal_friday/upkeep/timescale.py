@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import URL, Row, text
@@ -15,7 +14,6 @@ from gal_friday.errors import ExtensionUnavailable
 from gal_friday.upkeep.catalog import PartitionedTable, execute_ddl, is_there, look_at
 from gal_friday.upkeep.connecting import as_owner, be_alone
 from gal_friday.upkeep.conversion import become_hypertable, compress_by_series, make_hours
-from gal_friday.upkeep.hypertables import refresh_hours
 from gal_friday.upkeep.policies import policies
 from gal_friday.upkeep.steps import PATIENCE_SECONDS, autocommitting, in_a_step, lock_out
 
@@ -94,10 +92,6 @@ class Timescale:
             async with autocommitting(connection):
                 for name in done.converted:
                     await execute_ddl(connection, "ANALYZE %(table)s", table=name)
-            candles = await look_at(connection, "market_data")
-            assert candles is not None
-            if done.is_new:
-                await refresh_hours(connection, candles, minutes_days=None, now=datetime.now(UTC))
             return done
 
     async def status(self) -> Standing:

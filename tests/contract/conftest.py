@@ -1,6 +1,6 @@
 """The stores a contract is held by: one place to add another."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import uuid4
 
@@ -12,8 +12,10 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.influxdb_client import TimeSeriesDB
 from gal_friday.timeseries.postgres_store import PostgresTimeSeriesStore
 from gal_friday.timeseries.store import TimeSeriesStore
+from tests.conftest import make_template
 from tests.influx.servers import OWN, REAL, real_server, served
 from tests.servers import PostgresServer
+from tests.timescale.server import TIMESCALEDB, is_named, timescale_server
 
 Opening = AbstractAsyncContextManager[TimeSeriesStore]
 
@@ -26,8 +28,20 @@ def contract_url(postgres_server: PostgresServer, template_database: str) -> URL
     return make_url(postgres_server.url(name))
 
 
+@pytest.fixture(scope="session")
+async def contract_hypertables_url() -> AsyncIterator[URL]:
+    """Such a database whose tables TimescaleDB has taken over."""
+    with timescale_server() as server:
+        yield make_url(server.url(await make_template(server)))
+
+
 def postgresql(request: pytest.FixtureRequest) -> Opening:
     url: URL = request.getfixturevalue("contract_url")
+    return _postgresql(url)
+
+
+def timescaledb(request: pytest.FixtureRequest) -> Opening:
+    url: URL = request.getfixturevalue("contract_hypertables_url")
     return _postgresql(url)
 
 
@@ -50,11 +64,19 @@ async def _influxdb(kind: str) -> AsyncIterator[TimeSeriesStore]:
 TIME_SERIES_STORES: Mapping[str, Callable[[pytest.FixtureRequest], Opening]] = {
     "postgresql": postgresql,
     OWN: lambda _: _influxdb(OWN),
+    **({TIMESCALEDB: timescaledb} if is_named() else {}),
     **({REAL: lambda _: _influxdb(REAL)} if real_server() else {}),
 }
 
 
-@pytest.fixture(params=list(TIME_SERIES_STORES))
+#: The stores on servers that are not always there, and the marks of their tests.
+_MARKS: Mapping[str, Sequence[pytest.MarkDecorator]] = {
+    REAL: [pytest.mark.influxdb],
+    TIMESCALEDB: [pytest.mark.timescaledb],
+}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=_MARKS.get(name, ())) for name in TIME_SERIES_STORES])
 def opening(request: pytest.FixtureRequest) -> Opening:
     return TIME_SERIES_STORES[request.param](request)
 

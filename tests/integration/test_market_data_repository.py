@@ -38,6 +38,8 @@ from tests.factories import (
 BOT_B = "bot-b"
 SERIES = ("kraken", "BTC/USD", "1m")
 
+pytestmark = pytest.mark.of_hypertables_too
+
 
 def closes(candles: Sequence[Candle]) -> list[Decimal]:
     return [candle.close for candle in candles]

@@ -21,6 +21,8 @@ from gal_friday.timeseries.bars import Bar, Filling, Gap
 from tests.factories import a_candle
 
 SERIES = ("kraken", "BTC/USD")
+
+pytestmark = pytest.mark.of_hypertables_too
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 MIDNIGHT = datetime(2024, 2, 27, tzinfo=UTC)  # a Tuesday; 2024 has a 29th of February
 
