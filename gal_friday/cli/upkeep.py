@@ -58,7 +58,7 @@ def status(context: typer.Context) -> None:
             str(len(each.past_retention)),
         )
     Console().print(table)
-    if any(each.missing or each.past_retention for each in found):
+    if any(each.missing or each.past_retention or each.to_compress for each in found):
         raise typer.Exit(1)
 
 

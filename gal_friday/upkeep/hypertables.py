@@ -30,7 +30,12 @@ _WRITTEN_TO = text("""
     ORDER BY range_start
 """)
 _COMPRESS = text("SELECT compress_chunk(CAST(:chunk AS regclass), if_not_compressed => true)")
-_DROP = text("SELECT drop_chunks(CAST(:name AS regclass), older_than => :upper, newer_than => :lower)")
+_DROP = text("""
+    SELECT drop_chunks(
+        CAST(:name AS regclass),
+        older_than => CAST(:upper AS timestamptz), newer_than => CAST(:lower AS timestamptz)
+    )
+""")
 _REFRESH = text("""
     CALL refresh_continuous_aggregate(
         CAST(:hours AS regclass), CAST(:start AS timestamptz), CAST(:end AS timestamptz)

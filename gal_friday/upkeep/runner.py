@@ -11,6 +11,7 @@ from gal_friday.config import DatabaseSettings, Settings, UpkeepSettings
 from gal_friday.database import Database
 from gal_friday.upkeep.catalog import Partition, look_at
 from gal_friday.upkeep.connecting import as_owner, be_alone
+from gal_friday.upkeep.hypertables import to_compress
 from gal_friday.upkeep.moving import rows_waiting
 from gal_friday.upkeep.partitions import missing_partitions
 from gal_friday.upkeep.policies import Policy, policies
@@ -30,8 +31,9 @@ class TableStatus:
     #: Partitions to be made, and those whose time is over.
     missing: tuple[str, ...]
     past_retention: tuple[str, ...]
-    #: Whether TimescaleDB has taken it over: its partitions are chunks.
+    #: Whether TimescaleDB has taken it over: its partitions are chunks, and some are to be compressed.
     is_hypertable: bool
+    to_compress: tuple[str, ...]
 
 
 class Upkeep:
@@ -84,6 +86,7 @@ class Upkeep:
                     tuple(each.name for each in await missing_partitions(connection, table, policy, now=now)),
                     tuple(each.name for each in past_retention(table, policy, now=now)),
                     table.is_hypertable,
+                    tuple(each.name for each in to_compress(table, now=now)),
                 )
                 for name, policy in self._policies.items()
                 if (table := await look_at(connection, name)) is not None
