@@ -29,7 +29,10 @@ _OFFERED = text("""
         current_database() AS database, current_user AS owner
     FROM (SELECT) AS always LEFT JOIN pg_available_extensions ON name = 'timescaledb'
 """)
-_LICENSE = text("SELECT current_setting('timescaledb.license', true)")
+_SETTINGS = text("""
+    SELECT current_setting('timescaledb.license', true) AS license,
+        current_setting('timescaledb.max_tuples_decompressed_per_dml_transaction', true) AS row_limit
+""")
 _COMPRESSED_BY = text("""
     SELECT compression_enabled FROM timescaledb_information.hypertables
     WHERE hypertable_schema = current_schema() AND hypertable_name = :name
@@ -104,9 +107,12 @@ class Timescale:
     async def _convert(self, connection: AsyncConnection, offered: Row[Any]) -> Enabled:
         done = Enabled()
         if offered.installed_version is None:
-            await _create_extension(connection, offered)
-        if (license_ := await connection.scalar(_LICENSE)) != "timescale":
-            raise ExtensionUnavailable("compression needs another licence of it", license=license_)
+            await _as_login(connection, offered, "CREATE EXTENSION timescaledb")
+        settings = (await connection.execute(_SETTINGS)).one()
+        if settings.license != "timescale":
+            raise ExtensionUnavailable("under this licence it compresses nothing", license=settings.license)
+        if settings.row_limit != "0":  # in a restored database, too
+            await _as_login(connection, offered, _NO_LIMIT)
         tables = [table for name in TABLES if (table := await look_at(connection, name)) is not None]
         waiting = [table for table in tables if not table.is_hypertable]
         for table in waiting:
@@ -136,11 +142,10 @@ def _check_offered(offered: Row[Any]) -> None:
         )
 
 
-async def _create_extension(connection: AsyncConnection, offered: Row[Any]) -> None:
-    """As the login itself: to own the tables is not to own the database."""
+async def _as_login(connection: AsyncConnection, offered: Row[Any], statement: str) -> None:
+    """Execute *statement* as the login itself: to own the tables is not to own the database."""
     await execute_ddl(connection, "RESET ROLE")
-    await execute_ddl(connection, "CREATE EXTENSION timescaledb")
-    await execute_ddl(connection, _NO_LIMIT, database=offered.database)
+    await execute_ddl(connection, statement, database=offered.database)
     await execute_ddl(connection, "SET ROLE %(owner)s", owner=offered.owner)
 
 

