@@ -50,7 +50,7 @@ def status(context: typer.Context) -> None:
         retention = each.policy.retention
         table.add_row(
             each.table,
-            "TimescaleDB" if each.is_hypertable else str(each.policy.interval),
+            "chunks" if each.is_hypertable else str(each.policy.interval),
             "ever" if retention is None else f"{retention.days} days",
             str(len(each.partitions)),
             f"{each.rows_in_default:,}",

@@ -29,6 +29,7 @@ _WRITTEN_TO = text("""
         AND pg_relation_size(CAST(format('%I.%I', chunk_schema, chunk_name) AS regclass)) > 0
     ORDER BY range_start
 """)
+_LOCK = "LOCK TABLE %(chunk)s IN ACCESS EXCLUSIVE MODE"
 _COMPRESS = text("SELECT compress_chunk(CAST(:chunk AS regclass), if_not_compressed => true)")
 _DROP = text("""
     SELECT drop_chunks(
@@ -77,14 +78,21 @@ async def written_to(connection: AsyncConnection, table: PartitionedTable, *, no
 async def compress(
     connection: AsyncConnection, chunk: Chunk, *, patience_seconds: float = PATIENCE_SECONDS
 ) -> None:
-    """Compress *chunk*, or what is not compressed in it. Writers of this chunk wait; readers do not.
+    """Compress *chunk*, or what is not compressed in it.
 
-    Raises LockTimeout if others were in the way all the time.
+    Whoever writes to this chunk waits until it is done, or is given up because they wait: only at its end the
+    server needs the chunk for itself. Raises LockTimeout or TransactionConflict if others were in the way all
+    the time.
     """
+
+    async def nobody_is_in_it() -> None:
+        await execute_ddl(connection, _LOCK, {"chunk": chunk.qualified})
 
     async def step() -> None:
         await connection.execute(_COMPRESS, {"chunk": chunk.qualified})
 
+    # A reader of hours would be found in the way only when all the work is done.
+    await in_a_step(connection, nobody_is_in_it, patience_seconds=patience_seconds)
     await in_a_step(connection, step, patience_seconds=patience_seconds)
 
 

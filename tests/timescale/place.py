@@ -43,6 +43,12 @@ FILL = (
     FROM generate_series(1, 2000) AS n
     """,
 )
+#: 150,000 candles more.
+MANY = """
+    INSERT INTO market_data (exchange, trading_pair, timeframe, timestamp, open, high, low, close, volume)
+    SELECT 'kraken', 'LTC/USD', '1m', '2026-01-01Z'::timestamptz + n * interval '1 minute', 2, 3, 1, 2, n
+    FROM generate_series(1, 150000) AS n
+"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class Place:
         return Timescale(url, self.settings, UpkeepSettings(**settings))
 
     def upkeep(self, **settings: Any) -> Upkeep:
-        return Upkeep(self.url, self.settings, UpkeepSettings(**settings))
+        """As a migrator, who is no superuser."""
+        return Upkeep(self.url_of("boss"), self.settings, UpkeepSettings(**settings))
 
     @asynccontextmanager
     async def open(self, login: str) -> AsyncIterator[Database]:

@@ -10,11 +10,19 @@ import pytest
 
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.dal.migrations.role_manager import RoleManager
-from gal_friday.errors import DatabaseError, LockTimeout, PermissionDenied, UpkeepInProgress
+from gal_friday.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    LockTimeout,
+    MigrationFailed,
+    PermissionDenied,
+    UpkeepInProgress,
+)
 from gal_friday.upkeep.connecting import as_owner, be_alone
 from tests.commands import gal_friday
 from tests.factories import EXCHANGE, MINUTE, NOON, PAIR, a_candle
-from tests.timescale.place import FILL, Place
+from tests.timescale.place import FILL, MANY, Place
+from tests.waiting import until
 
 pytestmark = pytest.mark.timescaledb
 
@@ -134,6 +142,33 @@ async def test_who_reads_a_table_all_the_time_is_not_pushed_aside(place: Place) 
         with pytest.raises(LockTimeout):
             await place.timescale().enable(patience_seconds=0.3)
     assert place.kinds() == ["p", "p", "p"]
+
+
+async def test_broken_off_in_the_middle_it_has_done_nothing(place: Place) -> None:
+    place.sql(*FILL, MANY)
+    before = place.contents()
+    converting = asyncio.create_task(place.timescale().enable())
+
+    async def is_broken_off() -> bool:
+        return "t" in place.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state = 'active' AND query LIKE 'INSERT INTO market_data%'"
+        )
+
+    await until(is_broken_off, "rows are taken along")
+    with pytest.raises(DatabaseUnavailable):
+        await converting
+    assert (place.kinds(), place.contents()) == (["p", "p", "p"], before)
+    assert await place.differences() == []
+    assert (await place.timescale().enable()).converted["market_data"] == 156_000
+
+
+async def test_the_schema_is_not_undone_below_hypertables(converted: Place) -> None:
+    converted.sql(*FILL)
+    before = converted.contents()
+    with pytest.raises(MigrationFailed, match="market_trades_default"):
+        await MigrationManager(converted.url, converted.settings).rollback("base")
+    assert converted.contents() == before
 
 
 async def test_one_process_at_a_time_does_it(place: Place) -> None:

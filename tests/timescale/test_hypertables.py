@@ -12,16 +12,11 @@ from gal_friday.database import Database
 from gal_friday.errors import ConstraintViolated
 from tests.commands import gal_friday
 from tests.factories import EXCHANGE, MINUTE, NOON, PAIR, a_candle, a_market_trade
-from tests.timescale.place import Place
+from tests.timescale.place import MANY, Place
 
 pytestmark = pytest.mark.timescaledb
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-MANY = """
-    INSERT INTO market_data (exchange, trading_pair, timeframe, timestamp, open, high, low, close, volume)
-    SELECT 'kraken', 'BTC/USD', '1m', '2026-01-01Z'::timestamptz + n * interval '1 minute', 2, 3, 1, 2, n
-    FROM generate_series(1, 150000) AS n
-"""
 _HOURS = text("""
     SELECT "timestamp", open, high, low, close, volume, trades_count, vwap, is_final, candles
     FROM market_data_hours ORDER BY 1

@@ -1,7 +1,9 @@
 """Upkeep leaves it to TimescaleDB to make chunks; what leaves and when follows from the same settings."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from gal_friday.dal.models import Candle
 from gal_friday.database import Database
 from tests.commands import gal_friday
 from tests.factories import EXCHANGE, MINUTE, NOON, PAIR, a_candle, a_market_trade, a_series_point
-from tests.timescale.place import Place
+from tests.timescale.place import MANY, Place
 
 pytestmark = pytest.mark.timescaledb
 
@@ -128,10 +130,40 @@ async def test_what_is_in_use_is_left_for_the_next_run(converted: Place, bot: Da
 async def test_a_person_sees_chunks_as_partitions(converted: Place, bot: Database, tmp_path: Path) -> None:
     await trades(bot, 0, 400)
     status = gal_friday(converted.url, tmp_path, "upkeep", "status")
-    assert status.stdout.count("Timesca") == 3
+    assert status.stdout.count("chunks") == 3
     assert status.returncode == 1
     run = gal_friday(converted.url, tmp_path, "upkeep", "run")
     assert "compressed _hyper_" in run.stdout, run.stderr
     listed = gal_friday(converted.url, tmp_path, "partitions", "list")
     assert listed.stdout.count("_hyper_") == 2
     assert gal_friday(converted.url, tmp_path, "upkeep", "status").returncode == 0
+
+
+async def test_whoever_writes_to_a_chunk_while_it_is_compressed_loses_nothing(
+    converted: Place, bot: Database
+) -> None:
+    converted.sql(MANY)
+    done = asyncio.Event()
+    acknowledged = []
+
+    async def write() -> None:
+        for number in count():
+            late = a_candle(timeframe="5m", timestamp=MIDNIGHT - 300 * DAY + 5 * number * MINUTE)
+            async with bot.transaction() as uow:
+                await uow.market_data.store_candles([late])
+            acknowledged.append(late.timestamp)
+            if done.is_set() and len(acknowledged) > 100:
+                return
+
+    async def compress() -> None:
+        try:
+            await converted.upkeep().run(now=LATER, patience_seconds=1)
+        finally:
+            done.set()
+
+    await asyncio.gather(write(), compress())
+    assert (await converted.upkeep().run(now=LATER)).left == []
+    assert set(converted.chunks()) == {"0+"}
+    found = await bot.market_data.get_latest_candles(EXCHANGE, PAIR, "5m", limit=100_000)
+    assert [candle.timestamp for candle in found] == acknowledged
+    assert await bot.market_data.count() == 150_000 + len(acknowledged)

@@ -11,6 +11,7 @@ def test_each_thing_done_or_left_is_a_line() -> None:
         detached=["predictions_p2026_01"],
         downsampled=25,
         minutes_removed={"market_data_p2025_11": 1440},
+        compressed=["_hyper_1_2_chunk"],
         left=["market_trades_p2026_w47: A lock was not granted in time"],
     )
     assert list(_lines(report)) == [
@@ -20,5 +21,6 @@ def test_each_thing_done_or_left_is_a_line() -> None:
         "detached predictions_p2026_01",
         "minutes removed from market_data_p2025_11: 1,440",
         "hours and days stored for them: 25",
+        "compressed _hyper_1_2_chunk",
         "left for the next run: market_trades_p2026_w47: A lock was not granted in time",
     ]
