@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
@@ -167,17 +168,14 @@ class InSession:
             return None
         if rows.identity(tuple([values[name] for name in rows.key])) in self._sync.identity_map:
             return None
-        records = await self.write(statement, values)
-        return self._adopted(rows, records)[0] if records else None
+        adopted = self._adopted(rows, await self.write(statement, values))
+        return adopted[0] if adopted else None
 
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if self._tell_of_new is None or (compiled := of_query(query, rows)) is None:
             return None
         with collection_made_rare():
-            records = await self.read(*compiled)
-            if len(self._sync.identity_map) and self._holds_expired(rows, records):
-                return None
-            return self._adopted(rows, records)
+            return self._adopted(rows, await self.read(*compiled))
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
@@ -285,23 +283,23 @@ class InSession:
         refuse_void(self._sync, driven.info)
         return driven.driver
 
-    def _adopted(self, rows: Rows[M], records: list[Record]) -> list[M]:
-        """The session's entities of these rows: those it has, else some that become its own."""
-        identity_map, adopted = self._sync.identity_map, []
-        holds_some = len(identity_map) > 0
-        for entity in rows.entities(records):
-            held = identity_map.get(rows.identity_of(entity)) if holds_some else None
-            if held is None:
+    def _adopted(self, rows: Rows[M], records: list[Record]) -> list[M] | None:
+        """The session's entities of these rows: those it has, else some that become its own.
+
+        None where it has one that is to be loaded anew: it knows what of it.
+        """
+        entities, held_by_key = rows.entities(records), self._sync.identity_map
+        held = map(held_by_key.get, map(rows.identity_of, entities)) if len(held_by_key) else repeat(None)
+        pairs = list(zip(entities, held, strict=False))
+        if any(known is not None and instance_state(known).expired_attributes for _, known in pairs):
+            return None
+        for entity, known in pairs:
+            if known is None:
                 self._adopt(entity)
-            adopted.append(entity if held is None else held)
-        return adopted
+        return [entity if known is None else known for entity, known in pairs]
 
     def _adopt(self, entity: Base) -> None:
         """Make an entity the session's that it has none of with the same key; quicker than to add it."""
         state = instance_state(entity)
         state.session_id = self._sync.hash_key
         self._sync.identity_map.add(state)
-
-    def _holds_expired(self, rows: Rows[M], records: list[Record]) -> bool:
-        held = map(self._sync.identity_map.get, map(rows.identity_of_record, records))
-        return any(entity is not None and instance_state(entity).expired_attributes for entity in held)

@@ -111,7 +111,6 @@ class Rows(Generic[M]):
         self.renamed = [(column, name) for column, name in self.attributes.items() if column != name]
         self._new = model.__new__
         self._identity_class = cast("type[M]", mapper.class_)
-        self._key_columns = [self.columns[name].name for name in self.key]
 
     def entity(self, record: Mapping[str, Any]) -> M:
         """The entity of a record of every column `asked`, as if it had been loaded and its session closed."""
@@ -156,9 +155,6 @@ class Rows(Generic[M]):
     def identity_of(self, entity: M) -> tuple[type[M], tuple[Any, ...], None]:
         kept = entity.__dict__
         return self.identity(tuple([kept[name] for name in self.key]))
-
-    def identity_of_record(self, record: Mapping[str, Any]) -> tuple[type[M], tuple[Any, ...], None]:
-        return self.identity(tuple([record[column] for column in self._key_columns]))
 
     def to_insert(self, entity: M) -> Values | None:
         """The values to be inserted, by attribute; None where SQLAlchemy has to see to it.
