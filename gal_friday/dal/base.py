@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, ScalarResult, Select, Update, exists, func, inspect, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.session import JoinTransactionMode
 
 from gal_friday.dal.criteria import (
     Criterion,
@@ -95,7 +96,12 @@ class BaseRepository(Generic[M]):
         """
         if not await self._place.add(rows_of(self.model), entity):
             self._session.add(entity)
-            await self._flush()
+            try:
+                await self._flush()
+            except BaseException:
+                if entity in self._session.new:  # in a void transaction it would be stored by a later one
+                    self._session.expunge(entity)
+                raise
         await self._written()
         return entity
 
@@ -147,6 +153,10 @@ class BaseRepository(Generic[M]):
         if state.transient:
             raise InvalidValue("never stored; use add", entity=repr(entity))
         if await self._place.update(rows_of(self.model), entity):
+            return entity
+        held = self._session.sync_session.identity_map
+        if state.detached and state.identity_key is not None and state.identity_key in held:
+            await self._store_apart(entity)
             return entity
         if state.detached:
             self._session.add(entity)
@@ -230,8 +240,11 @@ class BaseRepository(Generic[M]):
         """The same rows as `find_all`, fetched *batch_size* at a time: memory stays flat.
 
         They belong to no session, and are not those this unit of work already holds. What is changed on one
-        before the next is asked for is stored. Raises InvalidFilter for a list of tuples.
+        before the next is asked for is stored, or raises StaleWrite and leaves the transaction as it was.
+        Raises InvalidFilter for a list of tuples.
         """
+        if checked_limit(batch_size) < 1:
+            raise InvalidFilter("a batch has at least one row", batch_size=batch_size)
         query, rows = self._select(*criteria, order_by=order_by), rows_of(self.model)
         async with aclosing(InSession(self._session).batches(rows, query, size=batch_size)) as batches:
             async for batch in batches:
@@ -244,10 +257,12 @@ class BaseRepository(Generic[M]):
         """Store what was changed on an entity that belongs to no session; it stays that way."""
         connection = await self._session.connection()
         # On the same transaction: the session itself may hold, and have changed, another entity of this row.
-        async with AsyncSession(connection, join_transaction_mode="rollback_only") as apart:
+        # In a savepoint: what is refused here leaves the transaction as it was.
+        mode: JoinTransactionMode = "create_savepoint"
+        async with AsyncSession(connection, join_transaction_mode=mode, expire_on_commit=False) as apart:
             apart.add(entity)
             with translate_orm_errors():
-                await apart.flush()
+                await apart.commit()
             apart.expunge(entity)
         note_write(self._session.sync_session, rows_of(self.model).table.name)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import make_transient_to_detached
@@ -25,6 +25,12 @@ def column_values(entity: Base) -> dict[str, Any]:
 
 def detached_entity(model: type[M], values: Mapping[str, Any]) -> M:
     """The entity of *model* with these column values, as if it had been read and its session closed."""
+    columns, _ = _attributes(model)
+    if values.keys() < columns:  # those that are missing are told of as not loaded
+        partial = cast("M", inspect(model).class_manager.new_instance())
+        partial.__dict__.update(_apart(model, dict(values)))
+        make_transient_to_detached(partial)
+        return partial
     entity = model.__new__(model)
     entity.__dict__ = _apart(model, dict(values))  # what SQLAlchemy keeps of it is made when it asks
     return entity

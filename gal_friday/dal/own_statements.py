@@ -13,7 +13,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm.attributes import instance_state
 
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
-from gal_friday.dal.hot_path.loading import collection_made_rare
+from gal_friday.dal.hot_path.loading import collection_made_rarer
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
     VERSION_READ,
@@ -56,8 +56,9 @@ class OnItsOwn:
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if (compiled := of_query(query, rows)) is None:
             return None
-        with collection_made_rare():
-            return rows.entities(await self._read(*compiled))
+        with collection_made_rarer():
+            records = await self._read(*compiled)
+        return rows.entities(records)
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         compiled = of_query(query)

@@ -5,6 +5,7 @@ repeated changes nothing.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +25,10 @@ from gal_friday.errors import UnreadableFile
 
 _ROWS_PER_COMMIT = 10_000
 _NAMED = 1_000
+#: How long a cancellation waits for the rows in hand.
+FINISHING_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -76,7 +81,8 @@ async def import_file(
     With `OnError.REFUSE_FILE` the whole file is read before anything is stored. *progress* is told how many
     bytes of the file have been read, each time some rows are stored. Raises UnreadableFile where the file is
     not what it was taken for, or ends before its first row; and what storing raises. *report* tells what is
-    committed, however this ends: a cancellation waits for the rows that are being stored.
+    committed: a cancellation waits for the rows that are being stored, for FINISHING_SECONDS. Held up for
+    longer, or cancelled once more, they may be there without being counted.
     """
     if on_error is OnError.REFUSE_FILE:
         check = ImportReport(report.file)
@@ -93,14 +99,32 @@ async def import_file(
         report.format = file.content.format
         rows = _rows(file, kind, terms)
         while given := list(islice(rows, _ROWS_PER_COMMIT)):
-            batch = [row for row in given if not isinstance(row, Refused)]
-            storing = asyncio.ensure_future(_stored(database, kind, batch))
-            try:
-                await asyncio.shield(storing)
-            finally:  # what was begun is stored and counted before an interruption is heard
-                report.count(given, await storing)
+            await _store(database, kind, given, report)
             if progress is not None:
                 progress(file.opened.position())
+
+
+async def _store(
+    database: Database, kind: Kind, given: Sequence[Base | Refused], report: ImportReport
+) -> None:
+    """Store and count the rows *given*; a cancellation waits for that, but not long."""
+    batch = [row for row in given if not isinstance(row, Refused)]
+    storing = asyncio.create_task(_stored(database, kind, batch))
+    try:
+        counts = await asyncio.shield(storing)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({storing}, timeout=FINISHING_SECONDS)
+        finally:
+            storing.cancel()
+        await asyncio.wait({storing})
+        if not storing.cancelled() and storing.exception() is None:
+            report.count(given, storing.result())
+        else:
+            error = "it took too long" if storing.cancelled() else str(storing.exception())
+            log.warning("the rows in hand were not stored", extra={"error": error})
+        raise
+    report.count(given, counts)
 
 
 async def _stored(database: Database, kind: Kind, batch: Sequence[Base]) -> UpsertCounts:

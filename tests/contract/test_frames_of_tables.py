@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from gal_friday.dal.hot_path import frames
 from gal_friday.dal.hot_path.frames import FrameKind
 from gal_friday.dal.models import Candle, Fill, Order, OrderStatus
 from gal_friday.dal.unit_of_work import UnitOfWork
@@ -89,6 +90,31 @@ async def test_every_kind_has_the_same_rows(uow: UnitOfWork, kind: FrameKind) ->
     frame = await uow.market_data.frame(order_by=Candle.timestamp, kind=kind, exact=False)
     opens = frame["open"].to_pylist() if kind == "arrow" else list(frame["open"])
     assert opens == [100.0, 100.0, 100.0]
+
+
+@pytest.mark.parametrize("kind", ["arrow", "polars", "pandas", "numpy"])
+async def test_rows_read_in_pieces_are_the_same_rows(
+    uow: UnitOfWork, kind: FrameKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await uow.market_data.store_candles(
+        a_candle(timestamp=NOON + n * MINUTE, data_source=f'"{n}",\n\\', vwap=D(n) if n % 3 else None)
+        for n in range(500)
+    )
+    asked = [Candle.timestamp, Candle.close, Candle.vwap, Candle.data_source]
+    whole = await uow.market_data.frame(columns=asked, order_by=Candle.timestamp, kind=kind)
+    monkeypatch.setattr(frames, "BLOCK", 1_000)
+    pieces = await uow.market_data.frame(columns=asked, order_by=Candle.timestamp, kind=kind)
+    assert str(columns_of(pieces)) == str(columns_of(whole))
+    assert len(columns_of(whole)["close"]) == 500
+
+
+def columns_of(frame: Any) -> dict[str, list[Any]]:
+    names = ["timestamp", "close", "vwap", "data_source"]
+    values = {name: frame[name] for name in names}
+    return {
+        name: of_column.to_pylist() if hasattr(of_column, "to_pylist") else list(of_column)
+        for name, of_column in values.items()
+    }
 
 
 async def test_a_date_and_a_number_keep_their_types(uow: UnitOfWork) -> None:

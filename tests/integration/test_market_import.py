@@ -1,5 +1,6 @@
 """Files of candles and trades are imported once, however often that is done, and exported unchanged."""
 
+import asyncio
 import csv
 import gzip
 import hashlib
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from gal_friday.adapters.market_files.content import Format, Kind, OnError
 from gal_friday.adapters.market_files.terms import Terms
@@ -24,6 +27,8 @@ from tests.factories import MINUTE, NOON, a_candle, a_market_trade
 from tests.market_files import NOON_SECONDS, RECORDED, MarketRecording, plain
 from tests.replays import a_database_url, opened
 from tests.servers import PostgresServer
+from tests.state import ARE_WAITING
+from tests.waiting import until
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADER = "timestamp,open,high,low,close,volume\n"
@@ -394,3 +399,28 @@ async def test_an_export_that_fails_leaves_no_file_and_overwrites_none(
     assert there.read_text() == "mine"
     with pytest.raises(UnreadableFile, match="No such file"):
         await export_file(database, tmp_path / "no" / "a.csv", Kind.CANDLES, Format.CSV, Selection())
+
+
+async def test_a_cancellation_does_not_wait_for_ever_for_rows_that_are_held_up(
+    tmp_path: Path, database: Database, owner_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(market_import, "FINISHING_SECONDS", 0.1)
+    path = tmp_path / "c.csv"
+    path.write_text(HEADER + "".join(f"{NOON_SECONDS + 60 * n},1,1,1,1,1\n" for n in range(5)))
+    owner = create_async_engine(owner_url.set(drivername="postgresql+asyncpg"))
+    report = ImportReport(path)
+    async with owner.connect() as connection:
+        await connection.execute(text("LOCK TABLE market_data IN ACCESS EXCLUSIVE MODE"))
+        importing = asyncio.create_task(import_file(database, report, Kind.CANDLES, KRAKEN))
+
+        async def is_held_up() -> bool:
+            return bool(await connection.scalar(ARE_WAITING))
+
+        await until(is_held_up, "the import waits")
+        importing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await importing
+    await owner.dispose()
+    assert counts(report) == (0, 0, 0, 0, 0)
+    assert await database.market_data.count() == 0
+    assert database.pool.stats().checked_out == 0

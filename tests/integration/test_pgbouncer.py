@@ -9,6 +9,7 @@ from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.dal.pooled_execution import PooledExecution
 from gal_friday.database import Database
 from gal_friday.errors import StatementTimeout
+from tests.factories import a_strategy
 from tests.ledger import a_report, a_stored_order
 from tests.servers import PgBouncer, PostgresServer
 
@@ -54,6 +55,24 @@ async def test_no_prepared_statement_is_left_on_the_server(pool: DatabaseConnect
         for statement in STATEMENTS:
             await session.execute(statement, {"n": 1})
         assert await session.scalar(text("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")) == 0
+
+
+async def test_streams_of_several_leave_no_prepared_statement(
+    postgres_server: PostgresServer, database: Database, database_url: URL
+) -> None:
+    await database.strategies.add_many(a_strategy() for _ in range(5))
+    with PgBouncer(postgres_server) as bouncer:
+        settings = DatabaseSettings(url=bouncer.url(str(database_url.database)), pgbouncer=True)
+        async with DatabaseConnectionPool(settings) as pool:
+            streaming = Database(pool).strategies
+
+            async def stream() -> int:
+                return len([each async for each in streaming.stream(batch_size=2)])
+
+            assert await asyncio.gather(*(stream() for _ in range(30))) == [5] * 30
+            async with pool.session() as session:
+                left = text("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")
+                assert await session.scalar(left) == 0
 
 
 async def test_no_parameter_is_left_to_the_next_transaction(pool: DatabaseConnectionPool) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, MetaData, Table
 
 from gal_friday.dal.hot_path import texts
-from gal_friday.dal.hot_path.loading import RARELY, collection_made_rare
+from gal_friday.dal.hot_path.loading import LESS_OFTEN, collection_held_off, collection_made_rarer
 from gal_friday.dal.hot_path.texts import can_be_copied, texts_of
 from gal_friday.dal.models import OrderStatus
 from gal_friday.dal.models.types import (
@@ -117,25 +117,57 @@ def test_an_array_of_texts_is_not_copied() -> None:
     assert can_be_copied(*map(column_of, KINDS))
 
 
-def test_the_collector_looks_rarely_until_the_last_block_ends() -> None:
+def test_the_collector_is_held_off_until_the_last_block_ends() -> None:
+    assert gc.isenabled()
+    with collection_held_off():
+        with collection_held_off():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off_and_an_error_gives_it_back() -> None:
+    gc.disable()
+    try:
+        with collection_held_off():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    with pytest.raises(ZeroDivisionError), collection_held_off():
+        raise ZeroDivisionError
+    assert gc.isenabled()
+
+
+def test_the_collector_looks_less_often_until_the_last_block_ends() -> None:
     before = gc.get_threshold()
-    with collection_made_rare():
-        with collection_made_rare():
-            assert gc.get_threshold()[0] == RARELY
-        assert gc.get_threshold()[0] == RARELY
+    with collection_made_rarer():
+        with collection_made_rarer():
+            assert gc.get_threshold()[0] == LESS_OFTEN
+        assert gc.get_threshold()[0] == LESS_OFTEN
     assert gc.get_threshold() == before
-    with pytest.raises(ZeroDivisionError), collection_made_rare():
+    with pytest.raises(ZeroDivisionError), collection_made_rarer():
         raise ZeroDivisionError
     assert gc.get_threshold() == before
 
 
-@pytest.mark.parametrize("threshold", [0, RARELY + 1])
-def test_a_collector_that_looks_more_rarely_is_left_alone(threshold: int) -> None:
+@pytest.mark.parametrize("threshold", [0, LESS_OFTEN + 1])
+def test_a_collector_that_looks_less_often_already_is_left_alone(threshold: int) -> None:
     before = gc.get_threshold()
     gc.set_threshold(threshold)
     try:
-        with collection_made_rare():
+        with collection_made_rarer():
             assert gc.get_threshold()[0] == threshold
         assert gc.get_threshold()[0] == threshold
+    finally:
+        gc.set_threshold(*before)
+
+
+def test_what_others_set_meanwhile_stays() -> None:
+    before = gc.get_threshold()
+    try:
+        with collection_made_rarer():
+            gc.set_threshold(123)
+        assert gc.get_threshold()[0] == 123
     finally:
         gc.set_threshold(*before)

@@ -138,11 +138,14 @@ async def _under_way(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Tas
     try:
         await asyncio.sleep(0)  # it gets as far as waiting for the server
         yield task
-    except asyncio.CancelledError:
-        task.cancel()
+    except BaseException as interruption:
+        if isinstance(interruption, asyncio.CancelledError):
+            task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            interruption.add_note(f"meanwhile: {error}")
         raise
-    finally:
-        await task
+    await task
 
 
 def _as_texts(

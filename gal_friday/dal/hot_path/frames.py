@@ -1,5 +1,6 @@
 """Rows as columns: from COPY's text straight into Arrow, without an object for any row or value."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from gal_friday.extras import library
 
 FrameKind = Literal["arrow", "polars", "pandas", "numpy"]
 
-#: Bytes that Arrow reads at a time, on several threads.
+#: Bytes from which on Arrow reads what has come, in another thread, while more comes.
 BLOCK = 1 << 20
 
 _MICROSECONDS: ColumnClause[int] = literal_column("1000000", BigInteger)
@@ -38,18 +39,28 @@ async def frame_of(
         raise InvalidFilter("no such kind of frame", kind=kind, kinds=sorted(_INTO))
     arrow, csv = library("pyarrow", "frames"), library("pyarrow.csv", "frames")
     sent = (_sent(column, exact=exact).label(name) for name, column in columns.items())
-    text = await place.copy_out(*with_values(query.with_only_columns(*sent, maintain_column_froms=True)))
+    statement, values = with_values(query.with_only_columns(*sent, maintain_column_froms=True))
     schema = arrow.schema(
         [(name, _kept(arrow, column.type, kind=kind, exact=exact)) for name, column in columns.items()]
     )
-    if not text:
-        return _INTO[kind](schema.empty_table())
     types = {name: _read(arrow, column.type, exact=exact) for name, column in columns.items()}
-    try:
-        table = _parsed(csv, arrow.py_buffer(text), types, block_size=BLOCK)
-    except arrow.ArrowInvalid:  # a row longer than a block
-        table = _parsed(csv, arrow.py_buffer(text), types, block_size=len(text) + 1)
-    return _INTO[kind](table.cast(schema))
+
+    def parsed(text: bytearray) -> Any:
+        return _parsed(csv, arrow.py_buffer(text), types, block_size=len(text) + 1).cast(schema)
+
+    full: list[asyncio.Future[Any]] = []
+    piece = bytearray()
+
+    async def take(rows: bytes) -> None:  # whole ones: the server sends each in a message of its own
+        nonlocal piece
+        piece += rows
+        if len(piece) >= BLOCK:
+            full.append(asyncio.get_running_loop().run_in_executor(None, parsed, piece))
+            piece = bytearray()
+
+    await place.copy_out(statement, values, take)
+    tables = [*await asyncio.gather(*full), *([parsed(piece)] if piece else [])]
+    return _INTO[kind](arrow.concat_tables(tables) if tables else schema.empty_table())
 
 
 def _parsed(csv: Any, text: Any, types: Mapping[str, Any], *, block_size: int) -> Any:

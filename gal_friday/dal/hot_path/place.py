@@ -1,10 +1,11 @@
 """Where statements of the hot path run: a repository is given the one or the other."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Protocol, TypeVar
+from weakref import ref
 
 import asyncpg  # type: ignore[import-untyped]  # it has no type hints
 from sqlalchemy import Select
@@ -19,7 +20,7 @@ from gal_friday.dal.error_translation import (
     translate_orm_errors,
     voiding,
 )
-from gal_friday.dal.hot_path.loading import collection_made_rare
+from gal_friday.dal.hot_path.loading import collection_made_rarer
 from gal_friday.dal.hot_path.rows import Rows, Values
 from gal_friday.dal.hot_path.statements import (
     KEYS,
@@ -39,6 +40,7 @@ from gal_friday.dal.hot_path.statements import (
 )
 from gal_friday.dal.models import Base
 from gal_friday.dal.write_notices import note_write
+from gal_friday.errors import DatabaseError
 
 M = TypeVar("M", bound=Base)
 
@@ -47,13 +49,15 @@ TELL_OF_NEW = "gal_friday.tell_of_new"
 
 
 _DRIVEN = "gal_friday.driven"
+_ANYTHING = "SELECT"
 
 
 @dataclass(frozen=True, slots=True)
 class Driven:
     """The driver's connection of a session's transaction or savepoint, and the `info` of SQLAlchemy's."""
 
-    transaction: SessionTransaction | None
+    #: Not kept by this: it leads to its session, which keeps this.
+    transaction: "ref[SessionTransaction]"
     driver: asyncpg.Connection
     info: dict[str, Any]
 
@@ -62,7 +66,9 @@ def drive(session: AsyncSession, connection: AsyncConnection) -> Driven:
     """Keep at hand, for what runs in the transaction of *session*, its *connection*."""
     assert connection.sync_connection is not None
     sync, below = session.sync_session, connection.sync_connection
-    driven = Driven(_innermost(sync), below.connection.driver_connection, below.info)
+    innermost = _innermost(sync)
+    assert innermost is not None  # it has a connection
+    driven = Driven(ref(innermost), below.connection.driver_connection, below.info)
     sync.info[_DRIVEN] = driven
     return driven
 
@@ -174,8 +180,9 @@ class InSession:
     async def select(self, rows: Rows[M], query: Select[M]) -> list[M] | None:
         if self._tell_of_new is None or (compiled := of_query(query, rows)) is None:
             return None
-        with collection_made_rare():
-            return self._adopted(rows, await self.read(*compiled))
+        with collection_made_rarer():
+            records = await self.read(*compiled)
+        return self._adopted(rows, records)
 
     async def values(self, query: Select[Any]) -> list[Record] | None:
         if self._tell_of_new is None or (compiled := of_query(query)) is None:
@@ -233,26 +240,25 @@ class InSession:
         """The records of a statement that only reads."""
         return await fetch(await self._flushed(), statement, values, info=self._info)
 
-    async def copy_out(self, statement: Statement, values: Values) -> bytearray:
-        """The rows of a query as COPY writes them in CSV."""
-        connection, pieces = await self._flushed(), bytearray()
-
-        async def keep(data: bytes) -> None:
-            pieces.extend(data)
-
-        arguments = statement.arguments(values)
+    async def copy_out(
+        self, statement: Statement, values: Values, take: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Hand over the rows of a query as COPY writes them in CSV, some whole ones at a time."""
+        connection, arguments = await self._flushed(), statement.arguments(values)
         with translate_driver_errors(statement.sent(values), connection, self._info):
-            await connection.copy_from_query(statement.text, *arguments, output=keep, format="csv")
-        return pieces
+            await connection.copy_from_query(statement.text, *arguments, output=take, format="csv")
 
     async def batches(self, rows: Rows[M], query: Select[M], *, size: int) -> AsyncGenerator[list[M]]:
         """The rows of *query*, *size* at a time, as entities of no session."""
         statement, values = with_values(asking(query, rows))
         connection, arguments = await self._flushed(), statement.arguments(values)
-        sent = statement.sent(values)
+        begun, sent = self._sync.get_transaction(), statement.sent(values)
         with translate_driver_errors(sent, connection, self._info):
-            cursor = await connection.cursor(statement.text, *arguments)
+            prepared = await connection.prepare(statement.text, name="")  # nothing stays behind PgBouncer
+            cursor = await prepared.cursor(*arguments)
         while True:
+            if begun is None or self._sync.get_transaction() is not begun:
+                raise DatabaseError("the transaction of this stream is over")
             with translate_driver_errors(sent, connection, self._info):
                 records = await cursor.fetch(size)
             if not records:
@@ -276,11 +282,16 @@ class InSession:
         return connection
 
     async def _connection(self) -> asyncpg.Connection:
+        refuse_void(self._sync, {})  # with a session that is void nothing can be asked for
         driven: Driven | None = self._sync.info.get(_DRIVEN)
-        if driven is None or driven.transaction is not _innermost(self._sync):
+        innermost = _innermost(self._sync)
+        if driven is None or innermost is None or driven.transaction() is not innermost:
             driven = drive(self._session, await self._session.connection())
         self._info = driven.info
         refuse_void(self._sync, driven.info)
+        if not driven.driver.is_in_transaction():
+            # SQLAlchemy sends BEGIN with its own first statement; without it each would be a transaction.
+            await (await self._session.connection()).exec_driver_sql(_ANYTHING)
         return driven.driver
 
     def _adopted(self, rows: Rows[M], records: list[Record]) -> list[M] | None:

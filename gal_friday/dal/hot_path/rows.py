@@ -14,6 +14,7 @@ from sqlalchemy.orm.base import DEFAULT_STATE_ATTR
 from sqlalchemy.sql.expression import SQLColumnExpression
 from sqlalchemy.types import TypeEngine
 
+from gal_friday.dal.hot_path.loading import collection_held_off
 from gal_friday.dal.models import Base
 from gal_friday.dal.models.models_base import Identified
 from gal_friday.dal.models.types import ClosedSet, ExactNumeric, Json, UtcDateTime, dumps, loads
@@ -127,8 +128,9 @@ class Rows(Generic[M]):
         if len(records) == 1:
             return [self.entity(records[0])]
         made: list[M] = []
-        for begin in range(0, len(records), _TOGETHER):
-            self._make(records[begin : begin + _TOGETHER], made)
+        with collection_held_off():
+            for begin in range(0, len(records), _TOGETHER):
+                self._make(records[begin : begin + _TOGETHER], made)
         return made
 
     def _make(self, records: Sequence[Mapping[str, Any]], made: list[M]) -> None:
@@ -220,11 +222,11 @@ class Rows(Generic[M]):
 
 
 def is_changed(entity: Base) -> bool:
-    """Whether an entity read, of no session so far, has been changed and is still of none."""
+    """Whether an entity read, of no session, has been changed and is still a row of no session."""
     if DEFAULT_STATE_ATTR not in entity.__dict__:
         return False  # nobody has asked for its state, which any change does
     state = instance_state(entity)
-    return state.modified and state.session_id is None
+    return state.modified and state.session_id is None and state.key is not None
 
 
 def _asked(column: Column[Any]) -> ColumnElement[Any]:

@@ -156,7 +156,9 @@ class Base(DeclarativeBase):
 
 @cache
 def _columns_of(model: type[Base]) -> frozenset[str]:
-    return frozenset(inspect(model).column_attrs.keys())
+    """The attributes that are columns, and nobody wants to be told of when they are set."""
+    columns = inspect(model).column_attrs
+    return frozenset(column.key for column in columns if not getattr(model, column.key).dispatch.set)
 
 
 class Recorded:
