@@ -35,7 +35,7 @@ def test_the_snippet_runs(snippet: str) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 0, done.stderr

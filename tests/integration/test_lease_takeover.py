@@ -30,7 +30,7 @@ async def test_who_waits_ends_the_transaction_of_a_process_that_has_stopped(
         with pytest.raises(LockTimeout):
             async with hold_lease(database):
                 pass
-        async with hold_lease(database, wait_seconds=10) as lease:
+        async with hold_lease(database, wait_seconds=60) as lease:
             assert lease.epoch == 1
         assert stopped.is_closed()
     finally:

@@ -164,14 +164,13 @@ async def taken_over(other: Database) -> AsyncIterator[Lease]:
 async def test_an_expired_lease_is_taken_over_and_its_holder_is_told(
     database: Database, other: Database
 ) -> None:
-    async with hold_lease(database, ttl_seconds=0.9) as lost:
-        async with taken_over(other) as lease:
-            assert lease.epoch == lost.epoch + 1
-            assert (await other.instances.one(lost.instance_id)).status is InstanceStatus.CRASHED
-            async with asyncio.timeout(60):
-                await lost.lost.wait()
-            with pytest.raises(LeaseLost):
-                lost.check()
+    async with hold_lease(database, ttl_seconds=0.9) as lost, taken_over(other) as lease:
+        assert lease.epoch == lost.epoch + 1
+        assert (await other.instances.one(lost.instance_id)).status is InstanceStatus.CRASHED
+        async with asyncio.timeout(60):
+            await lost.lost.wait()
+        with pytest.raises(LeaseLost):
+            lost.check()
 
 
 async def test_a_renewal_that_waited_for_a_takeover_says_that_the_lease_is_lost(

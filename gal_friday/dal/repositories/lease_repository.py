@@ -56,7 +56,7 @@ class LeaseRepository(BaseRepository[AccountLease]):
             update(Instance)
             .where(
                 Instance.instance_id == lease.holder,
-                # Having waited for a takeover, the statement sees what that made of this row, and nothing else.
+                # Having waited for a takeover, the statement sees what that did to this row alone.
                 Instance.status != InstanceStatus.CRASHED,
                 is_still_held.exists(),
             )

@@ -17,6 +17,7 @@ from tests.conftest import make_template
 from tests.contract.hot_path.paths import PoolOfTheORM
 from tests.factories import a_log, a_strategy, an_order
 from tests.servers import PgBouncer, PostgresServer
+from tests.waiting import until
 
 CONNECTIONS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'trading_bot'"
@@ -116,7 +117,11 @@ async def test_what_a_pool_closed_meanwhile_lent_is_closed_when_it_comes_back(
     await measured.give_back(lent)
     assert lent.is_broken
     async with DatabaseConnectionPool(DatabaseSettings(), url=owner_url) as owner, owner.session() as session:
-        assert await session.scalar(CONNECTIONS) == 0
+
+        async def none_is_left() -> bool:
+            return bool(await session.scalar(CONNECTIONS) == 0)
+
+        await until(none_is_left, "the server has noticed")
 
 
 async def test_a_restart_of_the_server_goes_unnoticed(breakable_server: PostgresServer) -> None:
