@@ -151,8 +151,9 @@ def owner_url(database_url: URL, postgres_server: PostgresServer) -> URL:
 
 @pytest.fixture
 async def database(database_url: URL) -> AsyncIterator[Database]:
-    """An open database of one's own."""
-    async with DatabaseConnectionPool(DatabaseSettings(), url=database_url) as pool:
+    """An open database of one's own, and time for many who contend for it on a slow machine."""
+    patient = DatabaseSettings(acquire_timeout_seconds=60, retry_timeout_seconds=300)
+    async with DatabaseConnectionPool(patient, url=database_url) as pool:
         yield Database(pool)
         assert pool.stats().checked_out == 0, "the test leaked a connection"
 

@@ -42,7 +42,7 @@ WAITING = text(
 @pytest.fixture
 async def wide(database_url: URL) -> AsyncIterator[Database]:
     """A database with a connection for each of many at once."""
-    settings = DatabaseSettings(pool_size=AT_ONCE + 2, max_overflow=0)
+    settings = DatabaseSettings(pool_size=AT_ONCE + 2, max_overflow=0, retry_timeout_seconds=300)
     async with DatabaseConnectionPool(settings, url=database_url) as pool:
         yield Database(pool)
         assert pool.stats().checked_out == 0
