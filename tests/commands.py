@@ -13,4 +13,4 @@ def gal_friday(url: URL, directory: Path, *arguments: str) -> "subprocess.Comple
         f'[database]\nurl = "{url.set(drivername="postgresql").render_as_string(hide_password=False)}"\n'
     )
     command = [sys.executable, "-m", "gal_friday", "--db-config", "database.toml", *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300, check=False)

@@ -1,12 +1,14 @@
 """The servers and databases tests run on."""
 
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import URL, make_url
 
 from gal_friday.config import DatabaseSettings
@@ -18,6 +20,10 @@ from gal_friday.dal.unit_of_work import UnitOfWork
 from gal_friday.database import Database
 from tests.servers import TRADER, DatabaseServer, NamedServer, PostgresServer, postgres_bin_directories
 from tests.timescale.server import TIMESCALEDB, is_named, make_hypertables, timescale_server
+
+# How long an example takes says something of the machine, and what else it does, not of the code.
+settings.register_profile("gal_friday", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gal_friday")
 
 BIN_DIRECTORIES = postgres_bin_directories()
 FIRST_VERSION = list(BIN_DIRECTORIES)[:1]
@@ -38,6 +44,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if is_named() and metafunc.definition.get_closest_marker("of_hypertables_too"):
         servers.append(pytest.param(TIMESCALEDB, marks=pytest.mark.timescaledb))
     metafunc.parametrize("any_postgres_server", servers, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """What tests start can be interrupted, also where a shell runs the tests in the background.
+
+    A shell lets background jobs ignore SIGINT, and whatever they start inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -135,8 +151,9 @@ def owner_url(database_url: URL, postgres_server: PostgresServer) -> URL:
 
 @pytest.fixture
 async def database(database_url: URL) -> AsyncIterator[Database]:
-    """An open database of one's own."""
-    async with DatabaseConnectionPool(DatabaseSettings(), url=database_url) as pool:
+    """An open database of one's own, and time for many who contend for it on a slow machine."""
+    patient = DatabaseSettings(acquire_timeout_seconds=60, retry_timeout_seconds=300)
+    async with DatabaseConnectionPool(patient, url=database_url) as pool:
         yield Database(pool)
         assert pool.stats().checked_out == 0, "the test leaked a connection"
 

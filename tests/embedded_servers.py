@@ -148,7 +148,7 @@ class UserProcess:
 
     def _end(self) -> str:
         """Close its input and return its errors."""
-        return self._process.communicate(timeout=30)[1]
+        return self._process.communicate(timeout=60)[1]
 
     def __enter__(self) -> Self:
         return self

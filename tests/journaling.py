@@ -81,10 +81,12 @@ class Writer:
         return lines
 
     def kill(self) -> Sequence[str]:
-        """SIGKILL; the lines it had printed."""
+        """SIGKILL; the lines it had printed and nobody has read."""
         self._process.send_signal(signal.SIGKILL)
-        output, _ = self._process.communicate(timeout=30)
-        return output.decode().splitlines()
+        self._process.wait()
+        assert self._process.stdout is not None
+        with self._process.stdout as output:  # communicate() would pass over what is in its buffer already
+            return output.read().decode().splitlines()
 
 
 def copy_of(directory: Path, target: Path) -> Path:

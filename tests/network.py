@@ -1,7 +1,6 @@
 """A network that can be made to fail: a TCP relay on the loopback between a client and a server."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -50,8 +49,11 @@ class Relay:
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers += [writer, far_writer]
-        with contextlib.suppress(ConnectionError):
+        try:
             await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
+        except ConnectionError:  # one end is gone: so is the other
+            for each in (writer, far_writer):
+                each.transport.abort()
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65_536):
@@ -126,11 +128,14 @@ class AnswerEater:
         assert self._target.port is not None
         far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port)
         is_eating = asyncio.Event()
-        with contextlib.suppress(ConnectionError):
+        try:
             await asyncio.gather(
                 self._there(reader, far_writer, writer, is_eating),
                 self._back(far_reader, writer, is_eating),
             )
+        except ConnectionError:  # one end is gone: so is the other
+            for each in (writer, far_writer):
+                each.transport.abort()
 
     async def _there(
         self,

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -21,7 +21,7 @@ from sqlalchemy import make_url
 StopMode = Literal["smart", "fast", "immediate"]
 
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 #: A login of PostgresServer that its superuser has to make: a bot's, who may trade and no more.
 TRADER = "trading_bot"
 INITDB_OPTIONS = [
@@ -64,14 +64,31 @@ def postgres_bin_directories() -> dict[str, Path]:
     return found
 
 
-def free_port() -> int:
-    # Below the ephemeral range: there a client retrying a stopped server may be given the very port it
-    # dials and end up connected to itself.
+def reserved_port() -> socket.socket:
+    """A UDP socket, open for as long as no other test is to take the TCP port of its number.
+
+    A server listens long after its port was chosen, and not while it is stopped.
+    """
     while True:
+        # Below the ephemeral range: there a client retrying a stopped server may be given the very port it
+        # dials and end up connected to itself.
         port = random.randrange(15_000, 32_000)
+        reserved = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            reserved.bind(("127.0.0.1", port))
+        except OSError:
+            reserved.close()
+            continue
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+                return reserved
+        reserved.close()
+
+
+@contextlib.contextmanager
+def a_port_nobody_listens_at() -> Iterator[int]:
+    with reserved_port() as reserved:
+        yield reserved.getsockname()[1]
 
 
 def wait_for(condition: Callable[[], bool], what: str, *, seconds: float = DEADLINE_SECONDS) -> None:
@@ -143,7 +160,8 @@ class _Server:
         # Root's servers run as someone else, who cannot enter pytest's own temporary directories.
         self.account = _unprivileged_account() if os.geteuid() == 0 else None
         self.directory = Path(tempfile.mkdtemp(prefix="gal_friday_test_", dir="/tmp"))
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port: int = self._reserved.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
         self.hand_over(self.directory)
         self._watchdog = self._spawn(
@@ -159,6 +177,7 @@ class _Server:
         assert self._watchdog.stdin is not None
         self._watchdog.stdin.close()
         self._watchdog.wait(DEADLINE_SECONDS)
+        self._reserved.close()
 
     def __enter__(self) -> Self:
         try:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
 
+from tests.servers import reserved_port
 from tests.waiting import until
 
 
@@ -25,9 +25,8 @@ class VictoriaMetrics:
         assert program, "victoria-metrics is not installed"
         self._program = program
         self._directory = directory
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._reserved = reserved_port()
+        self.port: int = self._reserved.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,7 +48,7 @@ class VictoriaMetrics:
                 return self._get("/health") == b"OK"
             return False
 
-        await until(answers, "VictoriaMetrics answers", seconds=60)
+        await until(answers, "VictoriaMetrics answers")
 
     def _spawn(self) -> None:
         self._process = subprocess.Popen(
@@ -75,6 +74,7 @@ class VictoriaMetrics:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(timeout=60)
+        self._reserved.close()
 
     def points(self, measurement: str) -> Mapping[tuple[str, str, int], list[float]]:
         """All values of *measurement* by field, the tag `exchange` and milliseconds."""

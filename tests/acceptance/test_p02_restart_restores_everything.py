@@ -26,7 +26,7 @@ async def test_a_restart_restores_everything_field_by_field(breakable_server: Po
         limit=2**20,
     )  # fmt: skip
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         before = json.loads(await process.stdout.readline())
     process.kill()
     await process.wait()
@@ -35,7 +35,7 @@ async def test_a_restart_restores_everything_field_by_field(breakable_server: Po
 
     async with DatabaseConnectionPool(DatabaseSettings(), url=url) as pool:
         database = Database(pool)
-        async with hold_lease(database, wait_seconds=30) as lease:
+        async with hold_lease(database, wait_seconds=60) as lease:
             assert lease.epoch == 2
             recovery = await recover(database, lease=lease)
             after = everything(recovery.require())

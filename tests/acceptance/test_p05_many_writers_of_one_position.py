@@ -37,7 +37,7 @@ async def test_the_sum_over_many_writers_of_one_position_is_exact(
         await a_stored_order(database, strategy, side=list(Side)[number % 2], quantity=Decimal(2 * UPDATES))
         for number in range(WRITERS)
     ]
-    settings = DatabaseSettings(pool_size=WRITERS, max_overflow=0)
+    settings = DatabaseSettings(pool_size=WRITERS, max_overflow=0, retry_timeout_seconds=300)
     async with DatabaseConnectionPool(settings, url=database_url) as pool:
         many = Database(pool)
 

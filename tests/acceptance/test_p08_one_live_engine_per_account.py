@@ -32,7 +32,7 @@ class Engine:
 
     async def hear(self) -> str:
         assert self._process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             return (await self._process.stdout.readline()).decode().strip()
 
     async def ask(self, words: str) -> str:
@@ -49,8 +49,10 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(url: URL, strategy: Strategy, order: Order) -> AsyncIterator[Engine]:
-    arguments = (url.render_as_string(hide_password=False), str(TTL_SECONDS), strategy.strategy_id, order.id)
+async def engine(
+    url: URL, strategy: Strategy, order: Order, *, ttl_seconds: float = TTL_SECONDS
+) -> AsyncIterator[Engine]:
+    arguments = (url.render_as_string(hide_password=False), ttl_seconds, strategy.strategy_id, order.id)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.leader", *map(str, arguments), stdin=PIPE, stdout=PIPE
     )
@@ -79,7 +81,7 @@ async def test_an_engine_stopped_past_its_lease_intends_nothing_and_still_report
         assert await stopped.hear() == "leading 1"
         assert await stopped.ask("fact F1") == "APPLIED"
         stopped.stop()
-        async with hold_lease(database, wait_seconds=30) as lease:
+        async with hold_lease(database, wait_seconds=60) as lease:
             assert lease.epoch == 2
             stopped.go_on()
             assert await stopped.ask("intend") == LOST
@@ -104,7 +106,7 @@ async def test_an_engine_stopped_past_its_lease_which_nobody_took_leads_on(
             async with database.transaction() as uow:
                 return bool(await uow.session.scalar(IS_EXPIRED))
 
-        await until(is_past, "the lease to expire", seconds=30)
+        await until(is_past, "the lease to expire")
         stopped.go_on()
 
         async def leads() -> bool:
@@ -121,7 +123,7 @@ async def test_an_engine_stopped_amid_a_transaction_is_waited_for_no_longer_than
         assert await stopped.hear() == "leading 1"
         assert await stopped.ask("hold") == "holding"
         stopped.stop()
-        async with hold_lease(database, wait_seconds=30) as lease:
+        async with hold_lease(database, wait_seconds=60) as lease:
             assert lease.epoch == 2
             stopped.go_on()
             assert await stopped.ask("commit") in {"ConnectionLost", "CommitUnknown"}
@@ -132,8 +134,9 @@ async def test_of_two_engines_started_at_once_one_leads(
     database_url: URL, strategy: Strategy, order: Order
 ) -> None:
     async with (
-        engine(database_url, strategy, order) as first,
-        engine(database_url, strategy, order) as second,
+        # For longer than the slower of them may take to begin.
+        engine(database_url, strategy, order, ttl_seconds=600) as first,
+        engine(database_url, strategy, order, ttl_seconds=600) as second,
     ):
         hearing = [asyncio.create_task(each.hear()) for each in (first, second)]
         await asyncio.wait(hearing)

@@ -220,7 +220,7 @@ def audit_show(url: URL, directory: Path, *options: str) -> "subprocess.Complete
         f'[database]\nurl = "{url.set(drivername="postgresql").render_as_string(hide_password=False)}"\n'
     )
     command = [sys.executable, "-m", "gal_friday", "--db-config", "database.toml", "audit", "show", *options]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
 
 
 async def test_a_rows_story_is_printed(database: Database, database_url: URL, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def boot_together(scratch: Scratch, versions: list[Path]) -> list[dict[str, Any]
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        outputs = [process.communicate(timeout=120) for process in processes]
+        outputs = [process.communicate(timeout=300) for process in processes]
         assert [process.returncode for process in processes] == [0] * PROCESSES, outputs
     return [json.loads(output) for output, _ in outputs]
 

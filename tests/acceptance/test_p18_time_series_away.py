@@ -77,5 +77,5 @@ async def test_the_trading_path_awaits_nothing_of_a_server_that_takes_points_and
             assert (stats.buffered, stats.delivered, stats.spooled) == (FILLS + 1, 0, 0)
             assert endpoint.waiting == 1
             endpoint.answer()
-            await asyncio.wait_for(writer.drain(), 30)
+            await asyncio.wait_for(writer.drain(), 60)
         assert sorted(at - 1 for _, _, at in endpoint.points) == list(range(FILLS + 1))

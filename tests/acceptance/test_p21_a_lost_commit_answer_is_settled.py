@@ -170,7 +170,7 @@ async def test_a_commit_going_on_for_longer_than_one_may_wait_is_unknown_and_can
     async with (
         relay.url() as url,
         opened(url, retry_timeout_seconds=0.3) as struck,
-        opened(database_url, statement_timeout_seconds=0.1) as impatient,
+        opened(database_url, statement_timeout_seconds=0.3) as impatient,
     ):
         async with database.transaction() as blocker:
             await blocker.session.execute(HOLD_LOCK)

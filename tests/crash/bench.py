@@ -31,7 +31,7 @@ ROUNDS_PER_GENERATION = 6
 #: Calls acknowledged in a round before it is struck: at least one, at most so many.
 MOST_CALLS = 40
 LONGEST_MOMENT_SECONDS = 0.02
-RECOVERY_SECONDS = 30.0
+RECOVERY_SECONDS = 60.0
 #: Nothing that must end may take longer.
 DEADLINE_SECONDS = 60.0
 

@@ -48,7 +48,7 @@ PATIENCE_SECONDS = 0.3
 
 LEASE_SECONDS = 2.0
 #: Where the process before was killed, its lease has to expire; where it was stopped, its transaction.
-LONGEST_WAIT_SECONDS = 20.0
+LONGEST_WAIT_SECONDS = 60.0
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ def gal_friday(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Co
         env=inherited | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

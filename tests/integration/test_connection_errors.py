@@ -24,7 +24,7 @@ async def engine(empty_database_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def test_a_statement_that_takes_too_long_is_cancelled_by_the_server(empty_database_url: str) -> None:
-    engine = engine_for(empty_database_url, statement_timeout_seconds=0.05)
+    engine = engine_for(empty_database_url, statement_timeout_seconds=0.5)
     async with engine.connect() as connection:
         with pytest.raises(errors.StatementTimeout):
             await connection.execute(text("SELECT pg_sleep(60)"))
@@ -34,7 +34,7 @@ async def test_a_statement_that_takes_too_long_is_cancelled_by_the_server(empty_
 async def test_an_idle_transaction_loses_its_connection_and_the_pool_recovers(
     empty_database_url: str,
 ) -> None:
-    engine = engine_for(empty_database_url, idle_in_transaction_timeout_seconds=0.05)
+    engine = engine_for(empty_database_url, idle_in_transaction_timeout_seconds=0.5)
     async with engine.connect() as observer, engine.connect() as connection:
         await observer.execution_options(isolation_level="AUTOCOMMIT")
         pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
@@ -75,8 +75,8 @@ async def test_a_network_that_falls_silent_is_a_lost_connection_in_bounded_time(
 ) -> None:
     monkeypatch.setattr("gal_friday.dal.connect_arguments.SILENCE_SECONDS", 0.1)
     async with Relay(empty_database_url) as relay:
-        engine = engine_for(relay.url, statement_timeout_seconds=0.1)
-        async with asyncio.timeout(10):
+        engine = engine_for(relay.url, statement_timeout_seconds=0.5)
+        async with asyncio.timeout(30):
             async with engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
                 relay.fall_silent()
@@ -118,7 +118,7 @@ async def test_a_host_that_does_not_answer_is_unavailable_after_the_connect_time
 ) -> None:
     async with Relay(empty_database_url) as relay:
         relay.fall_silent()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(8):
             error = await connect_failure_of(relay.url, connect_timeout_seconds=0.1)
     assert type(error) is errors.DatabaseUnavailable
     assert "connect timeout" in error.explanation

@@ -147,7 +147,7 @@ async def test_an_exhausted_pool_is_an_error_with_the_figures_in_bounded_time(
         attempts = await asyncio.gather(
             *(pool.session().__aenter__() for _ in range(5)), return_exceptions=True
         )
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         assert {type(attempt) for attempt in attempts} == {PoolTimeout}
         error = attempts[0]
         assert isinstance(error, PoolTimeout)
@@ -190,24 +190,25 @@ async def test_one_waiting_gets_the_connection_given_back(empty_database_url: st
         assert pool.stats().timeouts == 0
 
 
-async def test_a_cancelled_task_gives_its_connection_back(pool: DatabaseConnectionPool) -> None:
-    async def sleep() -> None:
+async def test_a_cancelled_task_gives_its_connection_back(empty_database_url: str) -> None:
+    async def sleep(pool: DatabaseConnectionPool) -> None:
         async with pool.session() as session:
             await session.execute(text("SELECT pg_sleep(60)"))
 
-    for delay in (0, 0.001, 0.005, 0.02):
-        tasks = [asyncio.create_task(sleep()) for _ in range(5)]
-        await asyncio.sleep(delay)  # at whatever await each of them has come to
-        for task in tasks:
-            task.cancel()
-        assert all(
-            isinstance(outcome, asyncio.CancelledError)
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True)
-        )
-        stats = pool.stats()
-        assert (stats.checked_out, stats.waiting) == (0, 0)
-    async with pool.session(), pool.session(), pool.session() as session:
-        assert await session.scalar(ONE) == 1
+    async with a_pool(empty_database_url, pool_size=2, max_overflow=1, acquire_timeout_seconds=60) as pool:
+        for delay in (0, 0.001, 0.005, 0.02):
+            tasks = [asyncio.create_task(sleep(pool)) for _ in range(5)]
+            await asyncio.sleep(delay)  # at whatever await each of them has come to
+            for task in tasks:
+                task.cancel()
+            assert all(
+                isinstance(outcome, asyncio.CancelledError)
+                for outcome in await asyncio.gather(*tasks, return_exceptions=True)
+            )
+            stats = pool.stats()
+            assert (stats.checked_out, stats.waiting) == (0, 0)
+        async with pool.session(), pool.session(), pool.session() as session:
+            assert await session.scalar(ONE) == 1
 
 
 async def test_a_connection_in_use_while_the_pool_closes_is_closed_when_given_back(
@@ -245,7 +246,7 @@ async def test_a_health_check_of_a_silent_server_ends_in_time(empty_database_url
         relay.fall_silent()
         started = time.monotonic()
         report = await pool.health_check(timeout_seconds=0.1)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
     assert not report.ok
     assert report.error == "no answer in 0.1 s"
 
@@ -265,7 +266,7 @@ async def test_a_health_check_after_a_restart_is_not_fooled_by_a_stale_connectio
 
 async def test_opening_waits_for_a_server_that_is_still_starting(breakable_server: PostgresServer) -> None:
     breakable_server.stop()
-    pool = a_pool(breakable_server.url(), retry_timeout_seconds=20)
+    pool = a_pool(breakable_server.url(), retry_timeout_seconds=60)
     opening = asyncio.create_task(pool.initialize())
     await asyncio.sleep(0)
     await asyncio.to_thread(breakable_server.start)
@@ -279,7 +280,7 @@ async def test_opening_gives_up_on_a_server_that_stays_away(breakable_server: Po
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable):
         await pool.initialize()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     with pytest.raises(DatabaseUnavailable, match="not open"):
         _ = pool.engine
 

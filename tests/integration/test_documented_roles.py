@@ -22,7 +22,7 @@ PAGE = Path(__file__).parent.parent.parent / "DATABASE_SETUP.md"
 def gal_friday(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "gal_friday", *arguments]
     environment = os.environ | {"GAL_FRIDAY_DATABASE__URL": url}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 async def execute(url: str, statements: str) -> None:

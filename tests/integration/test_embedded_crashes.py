@@ -99,7 +99,7 @@ async def test_a_backend_that_outlives_its_killed_server_is_waited_for_and_then_
     began = time.monotonic()
     with pytest.raises(EmbeddedServerError, match="children of a killed server still run"):
         EmbeddedServer(embedded_settings(data_directory, start_timeout_seconds=1)).start()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert await fetch_value(server.start(), "SELECT 1") == 1
     server.stop()
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):

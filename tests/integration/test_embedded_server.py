@@ -250,7 +250,7 @@ def test_psql_keeps_the_server_for_as_long_as_it_runs(data_directory: Path) -> N
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.split() == ["42|", "43"]
     wait_until_stopped(data_directory)

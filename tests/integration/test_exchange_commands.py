@@ -43,7 +43,7 @@ async def gal_friday(
         env=environment_without_settings(**environment_of(url), COLUMNS="140", **environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -154,11 +154,16 @@ async def test_an_order_nobody_answered_for_is_in_doubt_and_not_sent_again_by_it
 async def test_a_bot_that_stops_waiting_leaves_the_order_in_doubt(
     database: Database, strategy: Strategy
 ) -> None:
-    exchange = Exchange(silence)
+    patience = asyncio.timeout(None)
+
+    async def wait_in_vain(sent: Order) -> Answer:
+        patience.reschedule(0)
+        return await silence(sent)
+
     order = an_order(strategy)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await ExecutionHandler(database, exchange).submit(order)
+        async with patience:
+            await ExecutionHandler(database, Exchange(wait_in_vain)).submit(order)
     assert (await stored(database, order)).status is OrderStatus.PENDING_NEW
 
 

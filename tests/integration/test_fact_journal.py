@@ -99,7 +99,7 @@ async def test_what_is_said_while_the_server_is_away_is_applied_in_order_when_it
         started = time.monotonic()
         for each in fills[5:]:
             assert (await handler.fill(each)).result is FillResult.JOURNALED
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 15
         report = await handler.expired(other.id)
         assert report.is_journaled
         with pytest.raises(NotYetStored):
@@ -327,7 +327,7 @@ async def test_a_network_that_says_nothing_is_not_waited_for(
         started = time.monotonic()
         answers = await at_once(lambda n: db.execution.apply_fill(a_fill(order, fill_id=str(n))), 8)
         assert {each.result for each in answers} == {FillResult.JOURNALED}
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
 
 
 async def test_a_pool_without_a_free_connection_is_not_waited_for(database_url: URL, directory: Path) -> None:

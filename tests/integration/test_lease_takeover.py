@@ -8,8 +8,10 @@ from gal_friday.config import DatabaseSettings
 from gal_friday.dal.connection_pool import DatabaseConnectionPool
 from gal_friday.database import Database
 from gal_friday.errors import LockTimeout
+from gal_friday.state import leases
 from gal_friday.state.leases import hold_lease
 from tests.factories import a_signal, a_strategy
+from tests.waiting import until
 
 INTENDING = "SELECT FROM account_leases WHERE account_id = 'default' FOR SHARE"
 
@@ -30,19 +32,24 @@ async def test_who_waits_ends_the_transaction_of_a_process_that_has_stopped(
         with pytest.raises(LockTimeout):
             async with hold_lease(database):
                 pass
-        async with hold_lease(database, wait_seconds=10) as lease:
+        async with hold_lease(database, wait_seconds=60) as lease:
             assert lease.epoch == 1
-        assert stopped.is_closed()
+
+        async def is_ended() -> bool:
+            return bool(stopped.is_closed())
+
+        await until(is_ended, "its process to hear of it")
     finally:
         stopped.terminate()
 
 
 async def test_who_leads_is_not_ended_however_long_its_transaction_takes(
-    database: Database, database_url: URL
+    database: Database, database_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(leases, "RENEWALS", 20)  # so that none comes too late on a slow machine
     async with (
         DatabaseConnectionPool(DatabaseSettings(), url=database_url) as pool,
-        hold_lease(database, ttl_seconds=0.6),
+        hold_lease(database, ttl_seconds=1.5),
         database.transaction() as uow,
     ):
         strategy = await uow.strategies.add(a_strategy())

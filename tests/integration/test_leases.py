@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -30,7 +31,8 @@ from gal_friday.database import Database
 from gal_friday.errors import InvalidReference, InvalidValue, LeaseHeld, LeaseLost, LockTimeout, NotFound
 from gal_friday.services import ExecutionHandler, RiskManager
 from gal_friday.services.order_gateway import Amendment, Answer
-from gal_friday.state.leases import hold_lease
+from gal_friday.state import leases
+from gal_friday.state.leases import Lease, hold_lease
 from tests.concurrency import at_once
 from tests.factories import (
     NOON,
@@ -49,6 +51,16 @@ EXPIRE = (
     .values(lease_expires_at=func.clock_timestamp() - timedelta(seconds=1))
     .execution_options(synchronize_session=False)
 )
+
+WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+
+
+@pytest.fixture
+def hasty_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases are renewed long before they expire, so that a slow machine does not let one expire."""
+    monkeypatch.setattr(leases, "RENEWALS", 100)
 
 
 @pytest.fixture
@@ -114,8 +126,9 @@ async def test_of_many_at_once_one_leads(database: Database, other: Database) ->
     await asyncio.wait(leading)
 
 
+@pytest.mark.usefixtures("hasty_renewals")
 async def test_a_lease_is_renewed_while_it_is_held(database: Database, other: Database) -> None:
-    async with hold_lease(database, ttl_seconds=0.6) as lease:
+    async with hold_lease(database, ttl_seconds=20) as lease:
         first = (await other.instances.one(lease.instance_id)).lease_expires_at
         assert first is not None
 
@@ -123,7 +136,7 @@ async def test_a_lease_is_renewed_while_it_is_held(database: Database, other: Da
             expires_at = (await other.instances.one(lease.instance_id)).lease_expires_at
             return expires_at is not None and expires_at > first + timedelta(seconds=0.6)
 
-        await until(is_renewed, "renewals past the first expiry")
+        await until(is_renewed, "several renewals")
         with pytest.raises(LeaseHeld):
             async with hold_lease(other):
                 pass
@@ -131,19 +144,57 @@ async def test_a_lease_is_renewed_while_it_is_held(database: Database, other: Da
         lease.check()
 
 
+@asynccontextmanager
+async def taken_over(other: Database) -> AsyncIterator[Lease]:
+    """The lease, once it has expired and its holder was not the first to renew it."""
+    async with AsyncExitStack() as stack:
+        taken: list[Lease] = []
+
+        async def is_taken() -> bool:
+            async with other.transaction() as uow:
+                await uow.session.execute(EXPIRE)
+            with suppress(LeaseHeld):
+                taken.append(await stack.enter_async_context(hold_lease(other)))
+            return bool(taken)
+
+        await until(is_taken, "a takeover")
+        yield taken[0]
+
+
 async def test_an_expired_lease_is_taken_over_and_its_holder_is_told(
     database: Database, other: Database
 ) -> None:
-    async with hold_lease(database, ttl_seconds=0.9) as lost:
+    async with hold_lease(database, ttl_seconds=0.9) as lost, taken_over(other) as lease:
+        assert lease.epoch == lost.epoch + 1
+        assert (await other.instances.one(lost.instance_id)).status is InstanceStatus.CRASHED
+        async with asyncio.timeout(60):
+            await lost.lost.wait()
+        with pytest.raises(LeaseLost):
+            lost.check()
+
+
+async def test_a_renewal_that_waited_for_a_takeover_says_that_the_lease_is_lost(
+    database: Database, other: Database
+) -> None:
+    async with hold_lease(database, ttl_seconds=600) as lease:
+        held = await database.leases.one("default")
+
+        async def renew() -> bool:
+            async with database.transaction() as uow:
+                return await uow.leases.renew(held, duration=timedelta(seconds=600))
+
+        async def waits() -> bool:
+            async with database.transaction() as watching:
+                return bool(await watching.session.scalar(WAITING))
+
         async with other.transaction() as uow:
             await uow.session.execute(EXPIRE)
-        async with hold_lease(other) as lease:
-            assert lease.epoch == lost.epoch + 1
-            assert (await other.instances.one(lost.instance_id)).status is InstanceStatus.CRASHED
-            async with asyncio.timeout(10):
-                await lost.lost.wait()
-            with pytest.raises(LeaseLost):
-                lost.check()
+            await uow.instances.register("next", hostname="h", pid=1, app_version="1", account_id="default")
+            await uow.leases.take("next", duration=timedelta(seconds=600))
+            renewing = asyncio.create_task(renew())
+            await until(waits, "the renewal to wait for the takeover")
+        assert not await renewing
+        assert (await other.instances.one(lease.instance_id)).status is InstanceStatus.CRASHED
 
 
 async def test_an_expired_lease_nobody_took_is_renewed(database: Database, other: Database) -> None:
@@ -413,8 +464,9 @@ async def test_who_may_have_lost_the_lease_since_it_stored_an_order_sends_nothin
     assert exchange.asked == ["submit"]
 
 
+@pytest.mark.usefixtures("hasty_renewals")
 async def test_a_renewal_tells_until_when_the_lease_holds(database: Database) -> None:
-    async with hold_lease(database, ttl_seconds=0.6):
+    async with hold_lease(database, ttl_seconds=20):
         first = database.pool.lease_deadlines["default"]
 
         async def is_later() -> bool:
@@ -438,7 +490,7 @@ async def test_a_renewal_that_can_go_on_no_longer_says_the_lease_is_lost(
     async def fail(*_: Any, **__: Any) -> bool:
         raise RuntimeError("a bug")
 
-    async with hold_lease(database, ttl_seconds=0.3) as lease, asyncio.timeout(10):
+    async with hold_lease(database, ttl_seconds=0.3) as lease, asyncio.timeout(60):
         monkeypatch.setattr(LeaseRepository, "renew", fail)
         await lease.lost.wait()
 

@@ -510,7 +510,7 @@ async def test_an_entry_follows_what_the_journal_had_to_take(
             database=DatabaseSettings(
                 url=gate.url.render_as_string(hide_password=False), migrate_on_open=False
             ),
-            journal=JournalSettings(directory=tmp_path, patience_seconds=0.2),
+            journal=JournalSettings(directory=tmp_path),
         )
         async with open_database(settings) as db, an_engine(db, desk.market) as engine:
             outcome = await engine.base_entry(

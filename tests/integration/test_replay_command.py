@@ -37,7 +37,7 @@ def started(arguments: Sequence[str | Path], url: URL, directory: Path) -> "subp
 
 
 async def outcome_of(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    output, errors = await asyncio.to_thread(process.communicate, timeout=60)
+    output, errors = await asyncio.to_thread(process.communicate, timeout=300)
     return process.returncode, output, errors
 
 

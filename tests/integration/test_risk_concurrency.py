@@ -42,7 +42,7 @@ WAITING = text(
 @pytest.fixture
 async def wide(database_url: URL) -> AsyncIterator[Database]:
     """A database with a connection for each of many at once."""
-    settings = DatabaseSettings(pool_size=AT_ONCE + 2, max_overflow=0)
+    settings = DatabaseSettings(pool_size=AT_ONCE + 2, max_overflow=0, retry_timeout_seconds=300)
     async with DatabaseConnectionPool(settings, url=database_url) as pool:
         yield Database(pool)
         assert pool.stats().checked_out == 0
@@ -223,7 +223,7 @@ async def test_facts_are_stored_while_a_decision_is_being_made(wide: Database, s
     signal = await wide.signals.add(a_signal(strategy))
     async with wide.transaction() as deciding:
         await RISK.decide(deciding, signal, requested_quantity=Decimal(1), reference_price=PRICE)
-        async with asyncio.timeout(10), wide.transaction() as uow:
+        async with asyncio.timeout(60), wide.transaction() as uow:
             await uow.fills.add(a_fill(order))
             await uow.orders.transition(
                 order.id, OrderStatus.PARTIALLY_FILLED, filled_quantity=Decimal(1), cost=Decimal(50_000)
@@ -238,7 +238,7 @@ async def test_decisions_in_another_account_do_not_wait(wide: Database, strategy
     theirs = await wide.signals.add(a_signal(strategy, account_id="another"))
     async with wide.transaction() as deciding:
         await RISK.decide(deciding, mine, requested_quantity=Decimal(1), reference_price=PRICE)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             decisions = await decide_at_once(wide, [theirs], "1")
     assert decisions[0].decision is RiskVerdict.APPROVED
 

@@ -94,7 +94,7 @@ async def test_a_server_that_stays_away_is_reported_after_the_retry_timeout(
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             await pool.session().__aenter__()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         assert pool.stats().checked_out == 0
 
 

@@ -71,7 +71,7 @@ async def flushed(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProce
     options = ["--db-config", "settings.toml", "spool", "flush", *arguments]
     command = [sys.executable, "-m", "gal_friday", *options]
     return await asyncio.to_thread(
-        subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        subprocess.run, command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
 
 

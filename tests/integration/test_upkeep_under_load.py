@@ -74,7 +74,6 @@ class Load:
                 and self.counted > counted
             ),
             "writers and readers to go on",
-            seconds=60,
         )
 
 
@@ -122,7 +121,7 @@ async def test_while_someone_reads_for_long_nobody_queues_behind_it(
         run = group.create_task(upkeep(owner_url).run(now=NOON))
         for _ in range(3):
             asked = partial(owner.has_someone_wait_for, "market_trades")
-            await until(asked, "upkeep to ask for the table", seconds=60)
+            await until(asked, "upkeep to ask for the table")
             await load.goes_on()
         assert not run.done()
         await reading.rollback()
@@ -178,5 +177,5 @@ async def test_it_gives_way_to_who_waits_for_a_row_it_moves(
     (candle,) = await database.market_data.find_all()
     assert candle.volume == Decimal(5)
     retried = [vars(record)["error"] for record in caplog.records if record.message == "retrying"]
-    assert "it gives way" in retried[0]
+    assert any("it gives way" in error for error in retried)
     assert await owner.places("market_data") == {"market_data_p2026_11": 1}

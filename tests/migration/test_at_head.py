@@ -13,7 +13,7 @@ from gal_friday.dal.migrations.connections import asking_connection
 from gal_friday.dal.migrations.head_check import INDIFFERENT, head_if_there
 from gal_friday.errors import ConnectionLost, ConnectionRejected, DatabaseError, SchemaOutdated
 from tests.migration.synthetic import HEAD, Scratch, SyntheticRevisions
-from tests.servers import free_port
+from tests.servers import a_port_nobody_listens_at
 
 ROOT = Path(__file__).parents[2]
 #: Settings that change how a connection is opened: with one of them the full command asks.
@@ -112,9 +112,10 @@ def test_every_setting_of_the_database_is_known_to_matter_or_not() -> None:
 
 
 def test_the_url_to_migrate_with_is_the_one_asked(migrated: Scratch, configured: Callable[..., None]) -> None:
-    nowhere = f"postgresql://me@127.0.0.1:{free_port()}/trading"
-    configured(URL=nowhere, MIGRATION_URL=migrated.server.url(migrated.name), POOL_SIZE="3")
-    assert head_if_there() == HEAD
+    with a_port_nobody_listens_at() as port:
+        nowhere = f"postgresql://me@127.0.0.1:{port}/trading"
+        configured(URL=nowhere, MIGRATION_URL=migrated.server.url(migrated.name), POOL_SIZE="3")
+        assert head_if_there() == HEAD
 
 
 def test_settings_may_be_in_a_file_and_in_the_environment_which_wins(
@@ -170,8 +171,9 @@ def test_nothing_is_surely_at_the_head_of_what_is_no_plain_url(
 
 
 def test_nothing_is_surely_at_the_head_of_a_server_that_is_not_there(configured: Callable[..., None]) -> None:
-    configured(URL=f"postgresql://me@127.0.0.1:{free_port()}/trading")
-    assert head_if_there() is None
+    with a_port_nobody_listens_at() as port:
+        configured(URL=f"postgresql://me@127.0.0.1:{port}/trading")
+        assert head_if_there() is None
 
 
 async def ask_after_hanging_up(scratch: Scratch) -> None:

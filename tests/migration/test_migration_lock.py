@@ -18,7 +18,8 @@ from tests.waiting import until
 
 ASKS_FOR_THE_HOLDER = """
     SELECT true FROM pg_stat_activity
-    WHERE application_name = 'gal_friday' AND query LIKE '%pg_stat_activity AS activity USING (pid)%'
+    WHERE datname = current_database() AND application_name = 'gal_friday'
+    AND query LIKE '%pg_stat_activity AS activity USING (pid)%'
 """
 
 

@@ -10,7 +10,7 @@ from gal_friday.config import DatabaseSettings
 from gal_friday.dal.migrations.migration_manager import MigrationManager
 from gal_friday.errors import ConfigurationError, DatabaseUnavailable, MigrationFailed, NotFound
 from tests.migration.synthetic import HEAD, OWN_REVISIONS, Scratch, SyntheticRevisions, scratch_database
-from tests.servers import PostgresServer, free_port
+from tests.servers import PostgresServer, a_port_nobody_listens_at
 
 
 @pytest.fixture
@@ -132,11 +132,11 @@ async def test_managers_of_one_process_do_not_get_in_each_others_way(postgres_se
 
 
 async def test_a_server_that_is_not_there_is_an_error_naming_where_it_was_looked_for() -> None:
-    port = free_port()
-    url = URL.create("postgresql", "postgres", host="127.0.0.1", port=port, database="x")
-    manager = MigrationManager(url, DatabaseSettings(retry_timeout_seconds=0.1))
-    with pytest.raises(DatabaseUnavailable) as caught:
-        await manager.run_migrations()
+    with a_port_nobody_listens_at() as port:
+        url = URL.create("postgresql", "postgres", host="127.0.0.1", port=port, database="x")
+        manager = MigrationManager(url, DatabaseSettings(retry_timeout_seconds=0.1))
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await manager.run_migrations()
     assert caught.value.facts["port"] == port
 
 

@@ -54,7 +54,12 @@ class LeaseRepository(BaseRepository[AccountLease]):
         )
         renewed = await self._session.execute(
             update(Instance)
-            .where(Instance.instance_id == lease.holder, is_still_held.exists())
+            .where(
+                Instance.instance_id == lease.holder,
+                # Having waited for a takeover, the statement sees what that did to this row alone.
+                Instance.status != InstanceStatus.CRASHED,
+                is_still_held.exists(),
+            )
             .values(last_heartbeat=_NOW, lease_expires_at=_NOW + duration)
             .returning(Instance.instance_id)
             .execution_options(synchronize_session=False)
