@@ -284,7 +284,7 @@ async def test_a_value_refused_while_the_rows_before_it_are_stored_is_told_and_t
         assert await database.market_data.count() == 0
 
 
-async def test_an_upsert_cancelled_while_rows_are_stored_stores_nothing(
+async def test_an_upsert_cancelled_anywhere_stores_all_of_it_or_nothing(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copying, "ROWS_OF_A_BATCH", 100)
