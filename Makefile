@@ -50,7 +50,7 @@ $(BIN)/.peers: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	touch $@
 
-bench: $(BIN)/.peers           ## everything beside the driver by hand and other libraries: about half an hour
+bench: $(BIN)/.peers           ## everything beside the driver by hand and other libraries: about twenty minutes
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(BIN)/.peers     ## the same in about one minute, for a first look
