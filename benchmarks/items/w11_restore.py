@@ -12,6 +12,7 @@ from benchmarks.peers.sqlalchemy import Order as PlainOrder
 from benchmarks.peers.sqlalchemy import Position as PlainPosition
 from benchmarks.rows import with_strategy
 from gal_friday.dal.models import WORKING_ORDER_STATUSES, Order, Position
+from gal_friday.dal.repositories import Repositories
 
 #: Each position in a pair of its own, and an order that works on it.
 OPEN_POSITIONS = """
@@ -82,19 +83,23 @@ async def by_hand(bench: Workbench) -> AsyncIterator[Operation[None]]:
         yield restore
 
 
+async def restored(tables: Repositories) -> None:
+    positions = await tables.positions.find_all(
+        Position.account_id == "default", Position.closed_at.is_(None)
+    )
+    orders = await tables.orders.find_all(
+        Order.account_id == "default", Order.status.in_(WORKING_ORDER_STATUSES)
+    )
+    assert len(positions) == len(orders) > 0
+
+
 @ITEM.peer("gal_friday")
 @asynccontextmanager
 async def ours(bench: Workbench) -> AsyncIterator[Operation[None]]:
     async with bench.peer("gal_friday") as db:
 
         async def restore(_: None) -> None:
-            positions = await db.positions.find_all(
-                Position.account_id == "default", Position.closed_at.is_(None)
-            )
-            orders = await db.orders.find_all(
-                Order.account_id == "default", Order.status.in_(WORKING_ORDER_STATUSES)
-            )
-            assert len(positions) == len(orders) > 0
+            await restored(db)
 
         yield restore
 
@@ -106,13 +111,7 @@ async def in_unit_of_work(bench: Workbench) -> AsyncIterator[Operation[None]]:
 
         async def restore(_: None) -> None:
             async with db.transaction(read_only=True) as uow:
-                positions = await uow.positions.find_all(
-                    Position.account_id == "default", Position.closed_at.is_(None)
-                )
-                orders = await uow.orders.find_all(
-                    Order.account_id == "default", Order.status.in_(WORKING_ORDER_STATUSES)
-                )
-            assert len(positions) == len(orders) > 0
+                await restored(uow)
 
         yield restore
 

@@ -154,11 +154,11 @@ class BaseRepository(Generic[M]):
             raise InvalidValue("never stored; use add", entity=repr(entity))
         if await self._place.update(rows_of(self.model), entity):
             return entity
-        held = self._session.sync_session.identity_map
-        if state.detached and state.identity_key is not None and state.identity_key in held:
-            await self._store_apart(entity)
-            return entity
         if state.detached:
+            assert state.key is not None  # it was stored
+            if state.key in self._session.sync_session.identity_map:
+                await self._store_apart(entity)
+                return entity
             self._session.add(entity)
         await self._flush()
         return entity

@@ -65,7 +65,7 @@ class Ohlcv(Measurement):
         if self.vwap is not None:
             fields |= _exact_as_floats({"vwap": self.vwap})
         if (count := self.trades_count) is not None:
-            if type(count) is not int or not 0 <= count < 2**63:
+            if type(count) is not int or count < 0:
                 raise InvalidValue("not a number of trades", trades_count=count)
             fields["trades_count"] = count
         tags = (("exchange", self.exchange), ("trading_pair", self.trading_pair), ("interval", self.interval))

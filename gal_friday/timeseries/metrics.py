@@ -76,10 +76,8 @@ class SystemMetrics(Measurement):
     timestamp_ns: int = field(init=False)
 
     def __post_init__(self, at: Instant) -> None:
-        if (depth := self.event_queue_depth) is not None and (
-            type(depth) is not int or not -(2**63) <= depth < 2**63
-        ):
-            raise InvalidValue("not a whole number of 64 bits", event_queue_depth=depth)
+        if self.event_queue_depth is not None and type(self.event_queue_depth) is not int:
+            raise InvalidValue("not a whole number", event_queue_depth=self.event_queue_depth)
         if self.websocket_connected is not None and type(self.websocket_connected) is not bool:
             raise InvalidValue("neither True nor False", websocket_connected=self.websocket_connected)
         floats = {

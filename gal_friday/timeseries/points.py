@@ -137,19 +137,17 @@ class Measurement:
     def _is_exactly(
         self, tags: tuple[tuple[str, str], ...], fields: Mapping[str, FieldValue], timestamp_ns: int
     ) -> None:
-        """As `_is`, for *fields* whose numbers are checked, and which nobody else has."""
+        """As `_is`, for *fields* whose floats are checked, and which nobody else has."""
         try:
             shape = shape_of(
                 self.measurement, tags, tuple(fields), tuple([type(value) for value in fields.values()])
             )
-        except TypeError:  # Point says what is wrong
+        except TypeError:
+            shape = None
+        if shape is None or not shape.is_plain:  # Point says what is wrong, or makes it plain
             self._is(dict(tags), fields, timestamp_ns)
             return
-        if not shape.is_plain:
-            self._is(dict(tags), fields, timestamp_ns)
-            return
-        for _, name in shape.strings:
-            _check_text(name, fields[name])  # type: ignore[arg-type]  # it is one of the texts
+        _check_integers_and_texts(shape, fields)
         self._is_point(Point.of(shape, fields, timestamp_ns))
 
     def _is_point(self, point: Point) -> None:
@@ -208,6 +206,10 @@ def _check_values(shape: Shape, fields: Mapping[str, Any]) -> None:
         for name, value in fields.items():
             if isinstance(value, float):
                 finite(name, value)
+    _check_integers_and_texts(shape, fields)
+
+
+def _check_integers_and_texts(shape: Shape, fields: Mapping[str, Any]) -> None:
     for value in shape.integers(fields):
         if not _SMALLEST <= value <= _LARGEST:
             raise InvalidValue("does not fit 64 bits", measurement=shape.measurement, value=value)

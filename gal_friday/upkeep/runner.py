@@ -1,11 +1,9 @@
 """One run of all the upkeep there is, by one process at a time."""
 
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gal_friday.config import DatabaseSettings, Settings, UpkeepSettings
 from gal_friday.database import Database
@@ -64,7 +62,7 @@ class Upkeep:
         Raises UpkeepInProgress while another process does it.
         """
         now = now or datetime.now(UTC)
-        async with self._connected() as connection:
+        async with as_owner(self._url, self._database) as connection:
             await be_alone(connection)
             run = Run(connection, self._settings, now, keep_detached, patience_seconds)
             for name, policy in self._policies.items():
@@ -76,7 +74,7 @@ class Upkeep:
     async def status(self, *, now: datetime | None = None) -> list[TableStatus]:
         """How each partitioned table stands; counts the rows of the default partitions."""
         now = now or datetime.now(UTC)
-        async with self._connected() as connection:
+        async with as_owner(self._url, self._database) as connection:
             return [
                 TableStatus(
                     name,
@@ -91,9 +89,6 @@ class Upkeep:
                 for name, policy in self._policies.items()
                 if (table := await look_at(connection, name)) is not None
             ]
-
-    def _connected(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return as_owner(self._url, self._database)
 
 
 async def run_upkeep(

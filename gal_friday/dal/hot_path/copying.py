@@ -118,14 +118,14 @@ async def upsert_in(
     inserted = changed = 0
     now = (await place.read(NOW, {}))[0] if _is_partitioned(table) else {}
     statements: dict[frozenset[str], Statement] = {}
-    remaining = iter(given)
-    values = _as_texts(columns, next(remaining, None))
+    ready = (_as_texts(columns, batch) for batch in given)
+    values = next(ready, None)
     while values is not None:
         arrays = frozenset(name for name, value in values.items() if not isinstance(value, str))
         if arrays not in statements:
             statements[arrays] = _upsert_of(table, columns, tuple(defaults), conflict, arrays)
         async with _under_way(place.write(statements[arrays], {**values, **defaults, **now})) as storing:
-            values = _as_texts(columns, next(remaining, None))
+            values = next(ready, None)
         (counts,) = storing.result()
         inserted, changed = inserted + counts["inserted"], changed + counts["changed"]
     return inserted, changed
@@ -148,12 +148,8 @@ async def _under_way(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Tas
     await task
 
 
-def _as_texts(
-    columns: Sequence[Column[Any]], batch: Batch | None
-) -> dict[str, str | Sequence[str | None]] | None:
-    """The values of *batch*, a text a column where that is clear; None where there is none."""
-    if batch is None:
-        return None
+def _as_texts(columns: Sequence[Column[Any]], batch: Batch) -> dict[str, str | Sequence[str | None]]:
+    """The values of *batch*, a text a column where that is clear."""
     return {
         column.name: _as_one_text(texts_of(column, of_column, first_row=None, is_escaped=False))
         for column, of_column in zip(columns, batch, strict=True)

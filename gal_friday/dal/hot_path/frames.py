@@ -46,7 +46,7 @@ async def frame_of(
     types = {name: _read(arrow, column.type, exact=exact) for name, column in columns.items()}
 
     def parsed(text: bytearray) -> Any:
-        return _parsed(csv, arrow.py_buffer(text), types, block_size=len(text) + 1).cast(schema)
+        return _parsed(csv, arrow.py_buffer(text), types).cast(schema)
 
     full: list[asyncio.Future[Any]] = []
     piece = bytearray()
@@ -63,10 +63,10 @@ async def frame_of(
     return _INTO[kind](arrow.concat_tables(tables) if tables else schema.empty_table())
 
 
-def _parsed(csv: Any, text: Any, types: Mapping[str, Any], *, block_size: int) -> Any:
+def _parsed(csv: Any, text: Any, types: Mapping[str, Any]) -> Any:
     return csv.read_csv(
         text,
-        read_options=csv.ReadOptions(column_names=list(types), block_size=block_size),
+        read_options=csv.ReadOptions(column_names=list(types), block_size=len(text) + 1),
         # A row of one column that is empty is an empty line.
         parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(

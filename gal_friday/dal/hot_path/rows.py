@@ -36,11 +36,6 @@ def binder(kind: TypeEngine[Any]) -> Convert | None:
     return kind.dialect_impl(DRIVER_DIALECT).bind_processor(DRIVER_DIALECT)
 
 
-def sent_as_text(kind: TypeEngine[Any]) -> bool:
-    """Whether asyncpg takes longer over values of this type than Python over their text."""
-    return isinstance(kind, ExactNumeric | Json)
-
-
 def reader(kind: TypeEngine[Any]) -> Convert | None:
     """What becomes of a value of this type, never None, that was read; None: it is as it is."""
     if isinstance(kind, ExactNumeric):
@@ -230,7 +225,9 @@ def is_changed(entity: Base) -> bool:
 
 
 def _asked(column: Column[Any]) -> ColumnElement[Any]:
-    return cast_(column, Text).label(column.name) if sent_as_text(column.type) else column
+    """*column*, as text where asyncpg takes longer over its values than Python over their texts."""
+    is_slow = isinstance(column.type, ExactNumeric | Json)
+    return cast_(column, Text).label(column.name) if is_slow else column
 
 
 def _is_looked_at(mapper: Mapper[Any]) -> bool:

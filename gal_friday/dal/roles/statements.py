@@ -43,9 +43,7 @@ def revoke(privileges: Iterable[Privilege], on: Thing, of: str | None) -> DDL:
 
 
 def hand_over(what: Thing, to: str) -> DDL:
-    if (
-        what.kind == "VIEW"
-    ):  # the one there is; what lies behind it follows if it is called what it was made as
+    if what.kind == "VIEW":  # what lies behind the one there is follows if it is called what it was made as
         return _about(what, "ALTER MATERIALIZED VIEW %(thing)s OWNER TO %(role)s", (), to)
     return _about(what, "ALTER %(kind)s %(thing)s OWNER TO %(role)s", (), to)
 
