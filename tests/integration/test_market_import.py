@@ -402,7 +402,11 @@ async def test_an_export_that_fails_leaves_no_file_and_overwrites_none(
 
 
 async def test_a_cancellation_does_not_wait_for_ever_for_rows_that_are_held_up(
-    tmp_path: Path, database: Database, owner_url: URL, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    database: Database,
+    owner_url: URL,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(market_import, "FINISHING_SECONDS", 0.1)
     path = tmp_path / "c.csv"
@@ -421,6 +425,8 @@ async def test_a_cancellation_does_not_wait_for_ever_for_rows_that_are_held_up(
         with pytest.raises(asyncio.CancelledError):
             await importing
     await owner.dispose()
+    told = [vars(record)["error"] for record in caplog.records if "rows in hand" in record.message]
+    assert told == ["it took too long"], "it was the import that gave up, not the server"
     assert counts(report) == (0, 0, 0, 0, 0)
     assert await database.market_data.count() == 0
     assert database.pool.stats().checked_out == 0
